@@ -1,0 +1,1 @@
+"""What `eventbus.config` is made of; import from there."""

@@ -1,0 +1,195 @@
+"""The seven providers and the config of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+from eventbus._config import urls
+from eventbus._config.checks import brokers, file_path, named, server_url, shown, suggest, whole
+from eventbus._config.settings import Settings
+from eventbus.errors import ConfigurationError
+from eventbus.patterns import check_group
+
+
+class Provider(str, Enum):
+    """A kind of transport; equal to its name, which is also what `str` gives."""
+
+    MEMORY = "memory"
+    REDIS = "redis"
+    KAFKA = "kafka"
+    RABBITMQ = "rabbitmq"
+    NATS = "nats"
+    POSTGRES = "postgres"
+    SQLITE = "sqlite"
+
+    __str__ = str.__str__
+
+    @classmethod
+    def _missing_(cls, value: object) -> Provider:
+        name = value.strip().lower() if isinstance(value, str) else ""
+        for provider in cls:
+            if name == provider.value or (name == "gochannel" and provider is cls.MEMORY):
+                return provider
+        known = suggest(name, (*(p.value for p in cls), "gochannel"))
+        raise ConfigurationError(f"provider is {shown(value)}: {known}") from None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryConfig(Settings):
+    """Events in this process only.
+
+    Attributes:
+        buffer_size: Events a subscription's queue holds before `publish` waits.
+        consumer_group: The group of this provider; `None` takes the bus's.
+    """
+
+    #: As in Authula's Go channel: a burst of one request, far below what would cost memory.
+    buffer_size: int = 100
+    consumer_group: str | None = None
+
+    def __post_init__(self) -> None:
+        whole("MemoryConfig.buffer_size", self.buffer_size, 1)
+        _check_group(self)
+
+    @property
+    def location(self) -> str:
+        """Where the events are, fit to be shown."""
+        return "memory:"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SQLiteConfig(Settings):
+    """Events in one SQLite file.
+
+    Attributes:
+        path: The file; a relative one belongs to the working directory at construction.
+        consumer_group: The group of this provider; `None` takes the bus's.
+    """
+
+    #: A name that explains itself when it is found in a working directory.
+    path: str | os.PathLike[str] = "events.db"
+    consumer_group: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", file_path("SQLiteConfig.path", self.path))
+        _check_group(self)
+
+    @property
+    def absolute(self) -> str:
+        """The file's absolute path, with `~` expanded."""
+        return os.path.abspath(os.path.expanduser(self.path))
+
+    @property
+    def location(self) -> str:
+        """Where the events are, fit to be shown."""
+        return f"sqlite:///{self.absolute}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KafkaConfig(Settings):
+    """Events on a Kafka cluster.
+
+    Attributes:
+        brokers: `"h1:9092,h2:9092"` or a sequence of `host:port`; kept as a tuple.
+        assignor: `cooperative-sticky`, `range` or `roundrobin`; the same for a whole group.
+        consumer_group: The group of this provider; `None` takes the bus's.
+    """
+
+    ASSIGNORS: ClassVar = ("cooperative-sticky", "range", "roundrobin")
+
+    brokers: str | Sequence[str] | None = None
+    #: The only one that does not stop every member at each new topic. Go members need `range`.
+    assignor: str = "cooperative-sticky"
+    consumer_group: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.brokers is not None:
+            object.__setattr__(self, "brokers", brokers("KafkaConfig.brokers", self.brokers))
+        if self.assignor not in self.ASSIGNORS:
+            known = suggest(str(self.assignor), self.ASSIGNORS)
+            raise ConfigurationError(f"KafkaConfig.assignor is {shown(self.assignor)}: {known}")
+        _check_group(self)
+
+    @property
+    def location(self) -> str:
+        """Where the events are, fit to be shown."""
+        return f"kafka://{','.join(self.brokers or ())}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerConfig(Settings):
+    """A provider that is reached by one URL, which its client understands.
+
+    Attributes:
+        url: Where the server is. Its password is never shown.
+        consumer_group: The group of this provider; `None` takes the bus's.
+    """
+
+    SCHEMES: ClassVar[tuple[str, ...]] = ()
+
+    url: str | None = None
+    consumer_group: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.url is not None:
+            checked = server_url(f"{type(self).__name__}.url", self.url, self.SCHEMES)
+            object.__setattr__(self, "url", checked)
+        _check_group(self)
+
+    @property
+    def location(self) -> str:
+        """Where the events are, fit to be shown."""
+        return urls.location(self.url or f"{self.SCHEMES[0]}:")
+
+
+class RedisConfig(ServerConfig):
+    """Events in Redis streams; the URL is `redis://` or, with TLS, `rediss://`."""
+
+    __slots__ = ()
+    SCHEMES = ("redis", "rediss")
+
+
+class RabbitMQConfig(ServerConfig):
+    """Events on RabbitMQ; the URL is `amqp://` or, with TLS, `amqps://`."""
+
+    __slots__ = ()
+    SCHEMES = ("amqp", "amqps")
+
+
+class NATSConfig(ServerConfig):
+    """Events in NATS JetStream; the URL is `nats://` or, with TLS, `tls://`."""
+
+    __slots__ = ()
+    SCHEMES = ("nats", "tls")
+
+
+class PostgresConfig(ServerConfig):
+    """Events in PostgreSQL; the URL is `postgresql://`."""
+
+    __slots__ = ()
+    SCHEMES = ("postgresql", "postgres")
+
+
+ProviderConfig = MemoryConfig | SQLiteConfig | KafkaConfig | ServerConfig
+
+CONFIGS: dict[Provider, type[ProviderConfig]] = {
+    Provider.MEMORY: MemoryConfig,
+    Provider.REDIS: RedisConfig,
+    Provider.KAFKA: KafkaConfig,
+    Provider.RABBITMQ: RabbitMQConfig,
+    Provider.NATS: NATSConfig,
+    Provider.POSTGRES: PostgresConfig,
+    Provider.SQLITE: SQLiteConfig,
+}
+
+
+def _check_group(config: ProviderConfig) -> None:
+    if config.consumer_group is not None:
+        name = f"{type(config).__name__}.consumer_group"
+        object.__setattr__(
+            config, "consumer_group", named(name, config.consumer_group, check_group)
+        )

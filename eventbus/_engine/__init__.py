@@ -1,0 +1,1 @@
+"""The engine: everything that is written once for all transports. Not a public interface."""

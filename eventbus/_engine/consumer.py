@@ -1,0 +1,353 @@
+"""The consumer thread: it alone talks to the consuming connection.
+
+One turn: take in what the workers finished, settle it, fire retries, renew leases, fetch what
+the members have room for, hand it to the dispatcher. Losing the connection ends the session;
+`Reconnect` begins a new one from scratch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from threading import Event, Thread
+from time import monotonic
+
+from ..errors import TransportError
+from ..transports.base import Budget, Consumer, Delivery, SubscriptionId, Transport
+from .breaker import Breaker
+from .dispatcher import Dispatcher
+from .member import Member
+from .outcomes import Outcomes
+from .reconnect import PERMANENT_ERRORS, Reconnect
+from .watchdog import Watchdog
+
+logger = logging.getLogger("eventbus.consumer")
+
+#: Seconds a fetch may wait when nothing is going on here.
+IDLE = 1.0
+#: Seconds between looks at a full or stuck dispatcher.
+TICK = 0.002
+#: So many acks are settled at once, without waiting for more.
+LARGE = 500
+#: Seconds between two looks at events that wait for a worker.
+WAITING_CHECK = 0.5
+
+
+class ConsumerLoop:
+    """Serves members over one consuming connection, in a daemon thread of its own.
+
+    Args:
+        transport: where to consume.
+        dispatcher: who runs the handlers.
+        lease: seconds; leases are renewed at each third.
+        handler_timeout: seconds after which a handler is reported, or `None`.
+        name: of the thread and in log lines.
+    """
+
+    def __init__(
+        self, transport: Transport, dispatcher: Dispatcher, *, lease: float,
+        handler_timeout: float | None, name: str,
+    ) -> None:
+        self.members: tuple[Member, ...] = ()
+        self.reconnects = 0
+        self._transport = transport
+        self._capabilities = transport.capabilities
+        self._dispatcher = dispatcher
+        self._renewal = lease / 3
+        self._name = name
+        self._outcomes = Outcomes(transport.capabilities)
+        self._watchdog = Watchdog(dispatcher, handler_timeout)
+        self._commands: deque[Callable[[Consumer], None]] = deque()
+        self._wakeup = Event()
+        self._interrupt = Event()
+        self._limited = False
+        self._stuck = False
+        self._consumer: Consumer | None = None
+        self._deadline: float | None = None
+        self._thread: Thread | None = None
+        self.finished = Event()
+        self.drained = False
+
+    # -- any thread ------------------------------------------------------------------------
+
+    def add(self, member: Member) -> None:
+        """Serve a declared member from now on; starts the thread at the first one."""
+        self.members += (member,)
+        self._commands.append(lambda consumer: self._attach(consumer, member))
+        if self._thread is None:
+            self._thread = Thread(target=self._main, name=self._name, daemon=True)
+            self._thread.start()
+        self.wake()
+
+    def remove(self, member: Member) -> None:
+        """Stop fetching for a member; what has not begun goes back, what runs is settled."""
+        member.removed = True
+        self._commands.append(lambda consumer: self._detach(consumer, member))
+        self.wake()
+
+    def drain(self, deadline: float) -> None:
+        """Stop fetching, wait for running handlers until `deadline`, settle, disconnect."""
+        self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
+        self._interrupt.set()
+        self.wake()
+        if self._thread is None:
+            self.drained = True
+            self.finished.set()
+
+    def wake(self) -> None:
+        """End whatever wait the thread is in."""
+        self._wakeup.set()
+        consumer = self._consumer
+        if consumer is not None:
+            consumer.wake()
+
+    def starving(self) -> None:
+        """A worker has nothing to do: fetch, if something is to be had."""
+        if self._limited:
+            self._limited = False
+            self.wake()
+
+    @property
+    def in_thread(self) -> Thread | None:
+        return self._thread
+
+    # -- sessions ----------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        try:
+            reconnect = Reconnect(self._name, self._interrupt, self._session_failed)
+            while not self._expired():
+                reconnect.run(self._session)
+                if self.drained or self._deadline is None:
+                    break
+                self._finish_disconnected()
+        finally:
+            for member in self.members:
+                member.state = "closed"
+            self.finished.set()
+
+    def _finish_disconnected(self) -> None:
+        """Draining without a connection: try once more, for acks are worth it."""
+        if not self._held() and not self._outcomes.settlement:
+            self.drained = True
+            self._deadline = monotonic()
+            return
+        self._wakeup.wait(0.1)
+        try:
+            self._session()
+        except TransportError as error:
+            logger.debug("%s: still disconnected while closing: %s", self._name, error)
+
+    def _session(self) -> None:
+        if not self._capabilities.receipts_survive:
+            self._disown()
+        consumer = self._transport.consumer(self._held())
+        self._consumer = consumer
+        self._commands.clear()
+        try:
+            for member in self.members:
+                if not member.removed:
+                    self._attach(consumer, member)
+            self._serve(consumer)
+        finally:
+            self._consumer = None
+            consumer.close()
+
+    def _session_failed(self, error: Exception) -> None:
+        self.reconnects += 1
+        failed = isinstance(error, PERMANENT_ERRORS)
+        for member in self.members:
+            if member.state != "paused":
+                member.state = "failed" if failed else "connecting"
+
+    def _attach(self, consumer: Consumer, member: Member) -> None:
+        if member.removed:
+            return
+        lost = self._transport.declare(member.id, "earliest" if member.ever_live else "latest")
+        if lost and member.ever_live:
+            member.counters.topology_lost += 1
+            logger.warning(
+                "%s had vanished from the broker and was created again: events that the broker "
+                "has lost with it are lost", member.label,
+            )
+        consumer.attach(member.id)
+        member.ever_live = True
+        if member.state != "paused":
+            member.state = "running"
+
+    def _detach(self, consumer: Consumer, member: Member) -> None:
+        consumer.detach(member.id)
+        self._hand_back(member)
+        member.state = "closed"
+
+    def _disown(self) -> None:
+        for member in self.members:
+            member.disown()
+        self._outcomes.take()
+
+    # -- one session -------------------------------------------------------------------------
+
+    def _serve(self, consumer: Consumer) -> None:
+        renew_at = monotonic() + self._renewal
+        settle_at = check_at = 0.0
+        draining = False
+        while True:
+            while self._commands:
+                self._commands.popleft()(consumer)
+            if self._deadline is not None and not draining:
+                draining = True
+                self._begin_draining()
+            self._collect()
+            now = monotonic()
+            self._outcomes.fire(now)
+            self._dispatcher.start()
+            if now >= renew_at:
+                renew_at = now + self._renewal
+                self._keepalive(consumer)
+            if now >= check_at:
+                check_at = now + WAITING_CHECK
+                self._check_waiting()
+            if self._must_settle(now, settle_at) or draining:
+                self._settle(consumer)
+                settle_at = now + self._capabilities.settle_interval
+            if draining and (self._expired() or not self._held()):
+                self._end(consumer)
+                return
+            self._fetch(consumer, self._timeout(now, renew_at, draining), draining)
+
+    def _begin_draining(self) -> None:
+        self._outcomes.draining = True
+        for member in self.members:
+            self._outcomes.release(member, member.take_back())
+        self._outcomes.hand_back_waiting()
+
+    def _end(self, consumer: Consumer) -> None:
+        self._collect()
+        self._settle(consumer)
+        self.drained = not self._held()
+        self._deadline = monotonic()
+
+    def _collect(self) -> None:
+        for member in self.members:
+            if member.finished:
+                self._outcomes.collect(member)
+            if member.must_hand_back:
+                member.must_hand_back = False
+                self._hand_back(member)
+
+    def _hand_back(self, member: Member) -> None:
+        self._outcomes.release(member, member.take_back())
+        self._outcomes.hand_back_waiting(member)
+
+    def _must_settle(self, now: float, settle_at: float) -> bool:
+        settlement = self._outcomes.settlement
+        return bool(settlement) and (now >= settle_at or len(settlement.acks) >= LARGE)
+
+    def _settle(self, consumer: Consumer) -> None:
+        settlement = self._outcomes.take()
+        if not settlement:
+            return
+        try:
+            lost = consumer.settle(settlement)
+        except TransportError:
+            if self._capabilities.receipts_survive:
+                self._outcomes.settlement = settlement
+            raise
+        for delivery in lost:
+            self._lose(delivery)
+
+    def _keepalive(self, consumer: Consumer) -> None:
+        held = [d for d in self._held() if d.receipt is not None]
+        if held:
+            for delivery in consumer.keepalive(self._watchdog.worth_renewing(held)):
+                self._lose(delivery)
+
+    def _lose(self, delivery: Delivery) -> None:
+        if delivery.receipt is None:
+            return
+        delivery.receipt = None
+        for member in self.members:
+            if delivery in member.in_flight:
+                member.counters.leases_lost += 1
+                logger.warning(
+                    "%s: the lease of an event was lost, a peer has it now; the outcome of its "
+                    "handler here will be ignored", member.label,
+                )
+
+    def _held(self) -> list[Delivery]:
+        return [delivery for member in self.members for delivery in member.in_flight]
+
+    def _check_waiting(self) -> None:
+        self._watchdog.check()
+        stuck = self._stuck = not self._watchdog.progressing()
+        for member in self.members:
+            waited = member.oldest_wait()
+            member.window.waited(waited)
+            if stuck and waited > self._renewal:
+                # All workers are stuck: a peer can begin what waits here.
+                self._outcomes.release(member, member.take_back())
+
+    # -- fetching ----------------------------------------------------------------------------
+
+    def _timeout(self, now: float, renew_at: float, draining: bool) -> float:
+        if draining or self._dispatcher.tick():
+            return TICK
+        if any(member.finished or member.in_flight for member in self.members):
+            longest = self._capabilities.settle_interval / 2
+        else:
+            longest = IDLE
+        due = self._outcomes.timers.next_due()
+        if due is not None:
+            longest = min(longest, due - now)
+        return max(0.0, min(longest, renew_at - now))
+
+    def _fetch(self, consumer: Consumer, timeout: float, draining: bool) -> None:
+        self._wakeup.clear()
+        budgets = {} if draining else self._budgets()
+        # Set before the wait: a worker that starves from here on ends it.
+        self._limited = True
+        if self._commands or (self._deadline is not None and not draining):
+            return
+        if not budgets:
+            self._wakeup.wait(timeout)
+            return
+        for id, deliveries in consumer.fetch(budgets, timeout):
+            self._admit(id, deliveries, budgets[id].count)
+
+    def _budgets(self) -> dict[SubscriptionId, Budget]:
+        budgets: dict[SubscriptionId, Budget] = {}
+        idle = self._dispatcher.idle
+        if self._stuck and not idle:
+            return budgets
+        for member in self.members:
+            if member.removed or not member.bindings:
+                continue
+            budget = member.budget(idle)
+            if budget.count > 0:
+                budget = budget._replace(count=min(budget.count, Breaker.may_fetch(member)))
+            if budget.count > 0:
+                budgets[member.id] = budget
+            member.last_fetch = monotonic()
+        return budgets
+
+    def _admit(self, id: SubscriptionId, deliveries: list[Delivery], asked: int) -> None:
+        member = next(m for m in self.members if m.id == id and not m.removed)
+        member.window.fetched(len(deliveries), asked)
+        unwanted = member.admit(deliveries)
+        if unwanted:
+            self._settle_unwanted(member, unwanted)
+        self._dispatcher.start()
+
+    def _settle_unwanted(self, member: Member, deliveries: list[Delivery]) -> None:
+        """Handlers that had succeeded elsewhere, or that no longer exist here."""
+        names = {binding.name for binding in member.bindings}
+        for delivery in deliveries:
+            if names.issubset(delivery.succeeded):
+                member.forget(delivery)
+                self._outcomes.settlement.acks.append(delivery)
+            else:
+                self._outcomes.release(member, [delivery])
+
+    def _expired(self) -> bool:
+        return self._deadline is not None and monotonic() >= self._deadline

@@ -1,0 +1,190 @@
+"""Runs attempts in one `ThreadPoolExecutor`, never more than its cap at a time.
+
+A submit per event would cost more than most handlers. So the executor runs *worker loops*, each
+of which takes attempts from one queue for a slice of time and is then submitted again. Nothing
+else ever sits in the executor: at interpreter exit Python runs an executor's backlog to its end,
+and a refused submit is how a loop learns of the exit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
+from queue import Empty, SimpleQueue
+from threading import Lock, get_ident
+from time import monotonic, perf_counter
+from typing import Protocol
+
+from .work import Attempt
+
+logger = logging.getLogger("eventbus.dispatcher")
+
+#: Seconds after which a loop ends or is submitted again: how late it may notice the exit.
+SLICE = 0.1
+#: Handlers that take longer than this, in seconds, are worth another thread while events wait.
+SLOW = 0.0003
+#: Weight of the newest handler in the running mean of their durations.
+WEIGHT = 0.1
+
+
+class Runner(Protocol):
+    """Calls the handler of an attempt and reports the outcome; never raises."""
+
+    def __call__(self, attempt: Attempt) -> None: ...
+
+
+class Running:
+    """What one worker is doing."""
+
+    __slots__ = ("attempt", "since", "warned")
+
+    def __init__(self, attempt: Attempt, since: float) -> None:
+        self.attempt = attempt
+        self.since = since
+        self.warned = False
+
+
+class Dispatcher:
+    """The workers of one bus.
+
+    Args:
+        run: called in a worker for each attempt, in a fresh context.
+        cap: the largest number of attempts that run at the same time.
+        starving: called by a worker that finds nothing to do.
+        stopped: called once, when the executor refuses work because the interpreter exits.
+        name: prefix of the threads' names.
+    """
+
+    def __init__(
+        self, run: Runner, *, cap: int, starving: Callable[[], None],
+        stopped: Callable[[], None], name: str,
+    ) -> None:
+        self.ready: SimpleQueue[Attempt] = SimpleQueue()
+        self.running: dict[int, Running] = {}
+        self.cap = cap
+        self._run = run
+        self._starving = starving
+        self._on_stop = stopped
+        self._name = name
+        self._executor: ThreadPoolExecutor | None = None
+        self._lock = Lock()
+        self._active = 0
+        self._stopping = False
+        self._mean = 0.0
+        self.taken = 0
+        self._taken_at_tick = 0
+
+    # -- threads that feed it --------------------------------------------------------------
+
+    @property
+    def idle(self) -> int:
+        """How many attempts could begin at once."""
+        return max(0, self.cap - len(self.running))
+
+    def in_worker(self) -> bool:
+        """Whether the calling thread is running a handler of this bus."""
+        return get_ident() in self.running
+
+    def start(self) -> None:
+        """Make sure that a worker looks at the queue."""
+        if self._active == 0 and not self.ready.empty():
+            self._grow(1)
+
+    def tick(self) -> bool:
+        """Add workers when all of them are stuck in handlers; `True` while that may be needed."""
+        waiting = self.ready.qsize()
+        if not waiting or self._active >= self.cap:
+            return False
+        if self.taken == self._taken_at_tick:
+            self._grow(min(waiting, max(1, self._active)))
+        self._taken_at_tick = self.taken
+        return self._active < self.cap
+
+    def stop(self) -> None:
+        """Let no further attempt begin; those that run go on. Does not wait."""
+        self._stopping = True
+        with self._lock:
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=False)
+
+    # -- worker loops ----------------------------------------------------------------------
+
+    def _grow(self, count: int) -> None:
+        for _ in range(count):
+            with self._lock:
+                if self._stopping or self._active >= self.cap:
+                    return
+                self._active += 1
+            self._submit()
+
+    def _submit(self) -> None:
+        try:
+            with self._lock:
+                if self._executor is None and not self._stopping:
+                    self._executor = ThreadPoolExecutor(self.cap, thread_name_prefix=self._name)
+                executor = self._executor
+            if executor is None:
+                raise RuntimeError("the dispatcher is stopped")
+            executor.submit(self._loop)
+        except RuntimeError:
+            self._refused()
+
+    def _refused(self) -> None:
+        """The interpreter exits (or `stop` was called): what has not begun goes to a peer."""
+        with self._lock:
+            self._active -= 1
+            first, self._stopping = not self._stopping, True
+        if first:
+            self._on_stop()
+
+    def _loop(self) -> None:
+        end = monotonic() + SLICE
+        busy = True
+        while busy and not self._stopping and monotonic() < end:
+            busy = self._take(end)
+        if busy and not self._stopping:
+            self._submit()
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._active -= 1
+        # Something may have come between the last look at the queue and this line.
+        if not self._stopping and not self.ready.empty():
+            self._grow(1)
+
+    def _take(self, end: float) -> bool:
+        try:
+            attempt = self.ready.get_nowait()
+        except Empty:
+            self._starving()
+            try:
+                attempt = self.ready.get(timeout=max(0.0, end - monotonic()))
+            except Empty:
+                return False
+        self.taken += 1
+        if self._mean > SLOW and self._active < self.cap and not self.ready.empty():
+            self._grow(1)
+        if attempt.binding.member.unstarted.pop(attempt, None) is not None:
+            self._work(attempt)
+        return True
+
+    def _work(self, attempt: Attempt) -> None:
+        ident = get_ident()
+        since = perf_counter()
+        self.running[ident] = Running(attempt, since)
+        try:
+            Context().run(self._run, attempt)
+        except BaseException:
+            # The runner catches everything that a handler raises: this is a fault of ours.
+            logger.exception(
+                "Unhandled error while reporting an outcome. You have found a bug in eventbus; "
+                "please report it. The event stays unsettled and will be delivered again."
+            )
+        finally:
+            del self.running[ident]
+            self._mean += WEIGHT * (perf_counter() - since - self._mean)

@@ -1,0 +1,122 @@
+"""What a failed attempt becomes: a description, a delay, a dead letter or a parked event."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta, timezone
+from traceback import TracebackException
+
+from ..errors import Reject, RetryLater, SerializationError
+from ..event import Event, new_id
+from ..transports.base import DeadRecord, Parked
+from .work import Attempt, Failure
+
+logger = logging.getLogger("eventbus.handler")
+
+#: Characters kept of an error's text: enough to recognise it, small enough to store by the million.
+MAX_ERROR = 4_096
+#: Characters kept of a traceback, from its end, where the cause stands.
+MAX_TRACEBACK = 16_384
+
+
+def describe(attempt: Attempt, event: Event, error: BaseException) -> Failure:
+    """Log a handler's exception and keep of it what a dead letter needs, without its frames."""
+    policy = attempt.binding.retry
+    if isinstance(error, Reject):
+        failure = _failure(attempt, "rejected", error, event.id)
+        level = logging.WARNING
+    elif isinstance(error, RetryLater):
+        failure = _failure(attempt, "later", error, event.id)
+        failure.delay = error.delay
+        level = logging.INFO
+    else:
+        failure = _failure(attempt, "failed", error, event.id)
+        level = logging.ERROR
+    failure.gives_up = policy.gives_up(error, attempt.number)
+    logger.log(
+        level,
+        "handler %s: %s for event %s (id %s, attempt %d of %d)",
+        attempt.binding.name, failure.error.partition("\n")[0], event.type, event.id,
+        attempt.number, policy.max_attempts,
+        exc_info=error if level == logging.ERROR else None,
+        extra={
+            "event_id": event.id, "event_type": event.type,
+            "handler": attempt.binding.name, "attempt": attempt.number,
+        },
+    )
+    return failure
+
+
+def undecodable(attempt: Attempt, error: SerializationError) -> Failure:
+    """The bytes are no event of ours: no handler can be called with them."""
+    return _failure(attempt, "undecodable", error, None)
+
+
+def next_delay(failure: Failure) -> float | None:
+    """Seconds until the next attempt, or `None` for a dead letter."""
+    if failure.gives_up or failure.kind in ("rejected", "undecodable"):
+        return None
+    if failure.delay is not None:
+        return failure.delay
+    return failure.attempt.binding.retry.delay(failure.attempt.number)
+
+
+def following(failure: Failure) -> Attempt:
+    """The attempt after the one that failed."""
+    attempt = failure.attempt
+    return Attempt(
+        attempt.delivery, attempt.binding, attempt.number + 1,
+        attempt.first_failed_at or failure.at,
+    )
+
+
+def parked(attempt: Attempt, delay: float) -> Parked:
+    """Store an attempt that is due in `delay` seconds instead of waiting for it here."""
+    delivery = attempt.delivery
+    return Parked(
+        subscription=attempt.binding.member.id, handler=attempt.binding.name,
+        topic=delivery.topic, data=delivery.data, key=delivery.key, attempt=attempt.number,
+        due=datetime.now(timezone.utc) + timedelta(seconds=delay),
+        first_failed_at=attempt.first_failed_at,
+    )
+
+
+def dead(failure: Failure) -> DeadRecord:
+    """The dead letter of a failed attempt; of the whole delivery where it has no handler."""
+    attempt = failure.attempt
+    delivery = attempt.delivery
+    reason = failure.kind if failure.kind in ("rejected", "undecodable") else "failed"
+    return DeadRecord(
+        id=new_id(), subscription=attempt.binding.member.id,
+        handler=None if reason == "undecodable" else attempt.binding.name,
+        topic=delivery.topic, data=delivery.data, key=delivery.key, event_id=failure.event_id,
+        reason=reason,  # type: ignore[arg-type]
+        error=failure.error, traceback=failure.traceback,
+        attempts=0 if reason == "undecodable" else attempt.number,
+        first_failed_at=attempt.first_failed_at or failure.at, failed_at=failure.at,
+    )
+
+
+def _failure(attempt: Attempt, kind: str, error: BaseException, event_id: str | None) -> Failure:
+    text, trace = _texts(error)
+    return Failure(
+        attempt, kind, text, trace,  # type: ignore[arg-type]
+        datetime.now(timezone.utc), event_id,
+    )
+
+
+def _texts(error: BaseException) -> tuple[str, str]:
+    """Texts that can be stored anywhere, even of exceptions whose own `__str__` fails."""
+    try:
+        report = TracebackException.from_exception(error, limit=-50)
+        text = "".join(report.format_exception_only()).strip()
+        trace = "".join(report.format())
+    except BaseException as second:
+        text = f"{type(error).__name__} (its text failed with {type(second).__name__})"
+        trace = ""
+    return _storable(text)[:MAX_ERROR], _storable(trace)[-MAX_TRACEBACK:]
+
+
+def _storable(text: str) -> str:
+    clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return clean.replace("\x00", "\\x00")

@@ -1,0 +1,163 @@
+"""Turns what the workers report into the next settlement. Used by the consumer thread alone."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from ..transports.base import Capabilities, Delivery, Settlement
+from . import failures
+from .breaker import Breaker
+from .member import Member
+from .timers import Timers
+from .work import Attempt, Failure, Finished, Held, Success
+
+#: Seconds up to which a retry waits in this process, its lease kept; what waits longer is parked.
+LONGEST_WAIT = 60.0
+
+
+class Outcomes:
+    """Collects acks, retries, parked events and dead letters of one consumer's members."""
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        self.settlement = Settlement()
+        self.timers = Timers()
+        #: Nothing waits here any more: what is to be retried is handed back (close, breaker).
+        self.draining = False
+        self._records_success = capabilities.per_handler_success
+
+    def collect(self, member: Member) -> None:
+        """Take in what the member's workers have finished so far."""
+        finished = member.finished
+        for _ in range(len(finished)):
+            item: Finished = finished.popleft()
+            if type(item) is Delivery:
+                self._delivery(member, item)
+            elif type(item) is Success:
+                self._success(member, item)
+            elif type(item) is Failure:
+                self._failure(member, item)
+
+    def fire(self, now: float) -> None:
+        """Queue the retries that are due."""
+        for attempt in self.timers.due(now):
+            member = attempt.binding.member
+            member.waiting -= 1
+            if attempt.delivery.receipt is None:
+                member.complete(attempt.delivery)
+            else:
+                member.enqueue(attempt)
+
+    def release(self, member: Member, deliveries: list[Delivery]) -> None:
+        """Give deliveries back for which no handler has begun."""
+        for delivery in deliveries:
+            member.forget(delivery)
+            if delivery.receipt is not None:
+                member.counters.released += 1
+                self.settlement.releases.append(delivery)
+
+    def hand_back_waiting(self, member: Member | None = None) -> None:
+        """Move retries out of this process: parked with their attempts, or released in order."""
+        for due, attempt in self.timers.clear():
+            owner = attempt.binding.member
+            if member is not None and owner is not member:
+                self.timers.add(due, attempt)
+                continue
+            owner.waiting -= 1
+            self._hand_back(owner, attempt, due - monotonic())
+
+    def take(self) -> Settlement:
+        """The settlement so far; the next one begins empty."""
+        settlement, self.settlement = self.settlement, Settlement()
+        if settlement.succeeded and settlement.acks:
+            acked = set(settlement.acks)
+            settlement.succeeded = [s for s in settlement.succeeded if s[0] not in acked]
+        return settlement
+
+    # -- one finished thing at a time --------------------------------------------------------
+
+    def _delivery(self, member: Member, delivery: Delivery) -> None:
+        member.forget(delivery)
+        held = delivery.held
+        if held is None:
+            member.counters.handled += 1
+            Breaker.success(member)
+        if delivery.receipt is None:
+            return
+        if held is not None and held.abandoned:
+            member.counters.released += 1
+            self.settlement.releases.append(delivery)
+        else:
+            self.settlement.acks.append(delivery)
+
+    def _success(self, member: Member, item: Success) -> None:
+        member.counters.handled += 1
+        Breaker.success(member)
+        self._record(item.delivery, item.handler)
+
+    def _record(self, delivery: Delivery, handler: str) -> None:
+        several = delivery.held is not None and len(delivery.held.bindings) > 1
+        if self._records_success and several and delivery.receipt is not None:
+            self.settlement.succeeded.append((delivery, handler))
+
+    def _failure(self, member: Member, failure: Failure) -> None:
+        delivery = failure.attempt.delivery
+        if failure.kind != "undecodable":
+            member.counters.failed += 1
+        if delivery.receipt is None:
+            self._done(member, failure.attempt)
+        elif failure.kind == "undecodable" and not member.literal:
+            member.counters.skipped += 1
+            self._done(member, failure.attempt)
+        else:
+            self._retry_or_bury(member, failure)
+
+    def _retry_or_bury(self, member: Member, failure: Failure) -> None:
+        delay = failures.next_delay(failure)
+        if delay is None:
+            self._bury(member, failure)
+            return
+        attempt = failures.following(failure)
+        if self.draining:
+            self._hand_back(member, attempt, delay)
+        elif delay > LONGEST_WAIT or member.waiting >= member.max_waiting:
+            self._park(member, attempt, delay)
+        else:
+            member.waiting += 1
+            member.counters.retried += 1
+            self.timers.add(monotonic() + delay, attempt)
+
+    def _bury(self, member: Member, failure: Failure) -> None:
+        delivery = failure.attempt.delivery
+        held = delivery.held
+        again = failure.kind == "undecodable" and held is not None and held.buried
+        if not again:
+            member.counters.dead_lettered += 1
+            self.settlement.dead.append((delivery, failures.dead(failure)))
+            Breaker.dead_letter(member, failure)
+        if held is not None:
+            held.buried = True
+        self._done(member, failure.attempt)
+
+    def _hand_back(self, member: Member, attempt: Attempt, delay: float) -> None:
+        if attempt.delivery.receipt is None:
+            self._done(member, attempt)
+        elif attempt.delivery.key is not None:
+            # Only a release keeps the key's order: a parked event would fall behind its followers.
+            if member.withdraw(attempt):
+                self.release(member, [attempt.delivery])
+        else:
+            self._park(member, attempt, max(0.0, delay))
+
+    def _park(self, member: Member, attempt: Attempt, delay: float) -> None:
+        member.counters.parked += 1
+        self.settlement.parked.append((attempt.delivery, failures.parked(attempt, delay)))
+        self._done(member, attempt)
+
+    def _done(self, member: Member, attempt: Attempt) -> None:
+        """The handler is through with the delivery, though not by success."""
+        delivery = attempt.delivery
+        self._record(delivery, attempt.binding.name)
+        if delivery.held is None:
+            # Counted as no success when it comes back as finished.
+            delivery.held = Held((attempt.binding,), 1)
+        member.complete(delivery)

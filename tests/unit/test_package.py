@@ -1,0 +1,252 @@
+"""The package as a whole: what it exports, what importing it costs, and who may know what."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import eventbus
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "eventbus"
+
+PUBLIC_NAMES = {
+    # The bus and its configuration
+    "EventBus",
+    "EventBusConfig",
+    "Provider",
+    "MemoryConfig",
+    "SQLiteConfig",
+    "PostgresConfig",
+    "RedisConfig",
+    "KafkaConfig",
+    "RabbitMQConfig",
+    "NATSConfig",
+    "RetryPolicy",
+    # What one gets from it
+    "Event",
+    "Subscription",
+    "DeadLetter",
+    # Errors
+    "EventBusError",
+    "ConfigurationError",
+    "BusClosedError",
+    "TransportError",
+    "AuthenticationError",
+    "TopologyError",
+    "TransportUnavailable",
+    "PublishError",
+    "SerializationError",
+    # Signals of handlers
+    "Reject",
+    "RetryLater",
+}
+
+#: Paid for by those who use them, not by everyone who imports eventbus.
+LAZY = {
+    "click",
+    "confluent_kafka",
+    "django",
+    "flask",
+    "nats",
+    "opentelemetry",
+    "pika",
+    "prometheus_client",
+    "psycopg",
+    "psycopg_pool",
+    "redis",
+    "rich",
+    "sqlite3",
+    "tenacity",
+}
+
+#: Each client library and the transport that alone may import it.
+CLIENTS = {
+    "confluent_kafka": "kafka",
+    "nats": "nats",
+    "pika": "rabbitmq",
+    "psycopg": "postgres",
+    "psycopg_pool": "postgres",
+    "redis": "redis",
+    "sqlite3": "sqlite",
+}
+
+TRANSPORTS = {"memory", "sqlite", "postgres", "redis", "kafka", "rabbitmq", "nats"}
+
+#: Seconds that `import eventbus` may add to the start of an interpreter.
+IMPORT_BUDGET = 0.060
+
+MAX_LINES = 500
+
+
+def test_exports_exactly_the_documented_names():
+    assert set(eventbus.__all__) == PUBLIC_NAMES
+
+
+def test_exports_are_sorted():
+    assert list(eventbus.__all__) == sorted(eventbus.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC_NAMES))
+def test_every_export_exists_and_is_documented(name):
+    assert getattr(eventbus, name).__doc__
+
+
+def test_version_is_that_of_the_distribution():
+    assert eventbus.__version__ == importlib.metadata.version("eventbus")
+
+
+def test_every_entry_point_loads():
+    for entry_point in importlib.metadata.distribution("eventbus").entry_points:
+        assert callable(entry_point.load()), entry_point
+
+
+def test_ships_its_type_information():
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_importing_the_package_imports_no_client_and_no_framework():
+    code = "import eventbus, json, sys; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(_python(code).stdout)
+
+    assert {name.partition(".")[0] for name in loaded} & LAZY == set()
+
+
+def test_importing_the_package_is_quick():
+    """The fastest of several interleaved runs is the one that other work disturbed least."""
+    bare = with_eventbus = float("inf")
+    for _ in range(25):
+        bare = min(bare, _seconds("pass"))
+        with_eventbus = min(with_eventbus, _seconds("import eventbus"))
+        if with_eventbus - bare < IMPORT_BUDGET:
+            return
+    pytest.fail(f"import eventbus takes {(with_eventbus - bare) * 1000:.0f} ms")
+
+
+def _sources(*patterns: str) -> list[Path]:
+    return sorted(path for pattern in patterns for path in PACKAGE.rglob(pattern))
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", _sources("*.py", "*.sql", "*.lua"), ids=_name)
+def test_no_file_is_long(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) < MAX_LINES
+
+
+@pytest.mark.parametrize("path", _sources("*.py"), ids=_name)
+def test_only_a_transport_imports_its_client(path):
+    found = {module.partition(".")[0] for module in _imports(path)} & CLIENTS.keys()
+    foreign = {client for client in found if not _belongs_to(path, CLIENTS[client])}
+
+    assert foreign == set()
+
+
+@pytest.mark.parametrize("path", _sources("*.py"), ids=_name)
+def test_nobody_imports_a_single_transport(path):
+    """Which transport runs is decided by the table in eventbus/transports alone."""
+    if path.relative_to(PACKAGE).parts[0] in {"transports", "config.py", "_config", "env.py"}:
+        return
+    modules = {f"eventbus.transports.{name}" for name in TRANSPORTS}
+    found = {
+        imported
+        for imported in _imports(path)
+        if any(imported == module or imported.startswith(module + ".") for module in modules)
+    }
+
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted((PACKAGE / "_engine").rglob("*.py")), PACKAGE / "bus.py"], ids=_name
+)
+def test_the_engine_knows_no_transport_by_name(path):
+    """Comments and docstrings may give examples; code may not tell transports apart."""
+    assert [word for word in _words(path) if _names_a_transport(word)] == []
+
+
+def _python(code: str) -> subprocess.CompletedProcess[str]:
+    """Runs code in an interpreter that knows nothing of this one's settings or measurements."""
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "COV", "EVENT_BUS_"))
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environ,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+
+
+def _seconds(code: str) -> float:
+    started = time.perf_counter()
+    _python(code)
+    return time.perf_counter() - started
+
+
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Absolute names of the modules a file imports, at its top or anywhere inside.
+
+    In ``from a import b`` the name ``b`` may be a module, so ``a.b`` counts as well as ``a``.
+    """
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(_parse(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*start, *filter(None, [node.module])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def _belongs_to(path: Path, transport: str) -> bool:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] == "transports" and parts[1].lstrip("_").startswith(transport)
+
+
+def _words(path: Path) -> Iterator[str]:
+    """All identifiers and strings of a file, docstrings left out."""
+    tree = _parse(path)
+    docstrings = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant):
+            if isinstance(node.value, str) and id(node) not in docstrings:
+                yield node.value
+            continue
+        for _, value in ast.iter_fields(node):
+            if isinstance(value, str):
+                yield value
+
+
+def _names_a_transport(word: str) -> bool:
+    # "memory" and "nats" are also parts of ordinary words, so they count only when alone.
+    return bool(
+        re.search(r"redis|kafka|rabbitmq|postgres|sqlite", word, re.IGNORECASE)
+        or re.fullmatch(r"(memory|nats)(config|:.*)?", word, re.IGNORECASE)
+    )
