@@ -1,0 +1,266 @@
+"""The parts of one bus in one process, put together. A forked child gets a new one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future
+from itertools import count
+from threading import Event as Flag
+from threading import Lock
+from time import monotonic
+
+from ..config import EventBusConfig
+from ..errors import BusClosedError, ConfigurationError, TransportError
+from ..event import Event
+from ..patterns import check_group, with_prefix
+from ..retry import RetryPolicy
+from ..transports import make_transport
+from ..transports.base import StartFrom, SubscriptionId, Transport
+from .binding import Binding, Handler, Middleware
+from .consumer import ConsumerLoop
+from .dispatcher import Dispatcher
+from .member import Member
+from .publisher import Publisher
+from .reconnect import until_available
+from .runner import HandlerRunner
+from .soon import Soon
+from .watchdog import stack_of
+
+logger = logging.getLogger("eventbus")
+
+#: Seconds that disconnecting may take beyond the time a drain was given.
+GRACE = 0.5
+#: Seconds between two looks at the broker's backlog while joining.
+JOIN_POLL = 0.01
+
+_numbers = count(1)
+
+
+class Engine:
+    """Owns the transport, the publisher, the dispatcher and the consumer loops."""
+
+    def __init__(self, config: EventBusConfig, middleware: list[Middleware]) -> None:
+        self.config = config
+        self.name = f"eventbus-{next(_numbers)}-{config.provider}"
+        self.transport = make_transport(config)
+        self.publisher = Publisher(
+            self.transport, prefix=config.prefix, limit=config.max_event_bytes,
+            timeout=config.publish_timeout,
+        )
+        self.soon = Soon(self.publisher, f"{self.name}-publisher")
+        self.dispatcher = Dispatcher(
+            HandlerRunner(config.prefix), cap=config.max_concurrent_handlers,
+            starving=self._starving, stopped=self.stop_handling, name=f"{self.name}-worker",
+        )
+        self.members: dict[SubscriptionId, Member] = {}
+        self.loops: list[ConsumerLoop] = []
+        self.closing = Flag()
+        self._middleware = middleware
+        self._lock = Lock()
+        self._deadline: float | None = None
+        self._warned_group = False
+
+    # -- subscribing -------------------------------------------------------------------------
+
+    def bind(
+        self, pattern: str, handler: Handler, *, group: str | None, name: str,
+        retry: RetryPolicy | None, start_from: StartFrom, timeout: float | None,
+    ) -> tuple[Member, Binding]:
+        """Make a handler live; returns when its durable subscription exists."""
+        id = self.subscription_id(pattern, group)
+        self.check_start(start_from)
+        self._check_open()
+        with self._lock:
+            member = self.members.get(id)
+            fresh = member is None
+            if member is None:
+                member = self._member(id, start_from)
+            binding = Binding(handler, name, retry or self.config.retry, member)
+            member.add(binding, self._middleware)
+        if fresh:
+            self._go_live(member, timeout)
+        return member, binding
+
+    def subscription_id(self, pattern: str, group: str | None) -> SubscriptionId:
+        """The durable subscription's identity on the broker."""
+        chosen = check_group(group) if group is not None else self.config.group
+        if group is None and self.config.group_is_default:
+            self._warn_default_group()
+        return SubscriptionId(chosen, with_prefix(self.config.prefix, pattern))
+
+    def check_start(self, start_from: str) -> None:
+        """Refuse what the transport has no history for."""
+        if start_from not in ("latest", "earliest"):
+            raise ValueError(f"start_from is {start_from!r}: use 'latest' or 'earliest'")
+        if start_from == "earliest" and not self.transport.capabilities.history:
+            raise ConfigurationError(
+                f"start_from='earliest' is not possible on {self.config.provider}: "
+                f"{self.transport.capabilities.notes.get('history', 'it keeps no history')}"
+            )
+
+    def declare(self, id: SubscriptionId, start_from: StartFrom, timeout: float | None) -> None:
+        """Create the durable subscription, waiting for the broker up to `timeout` seconds."""
+        until_available(
+            lambda: _declare(self.transport, id, start_from), timeout=timeout, stop=self.closing
+        )
+
+    def unbind(self, member: Member, binding: Binding) -> None:
+        """Stop a handler; the member goes with its last one."""
+        with self._lock:
+            if not member.remove(binding) or self.members.get(member.id) is not member:
+                return
+            del self.members[member.id]
+        for loop in self.loops:
+            if member in loop.members:
+                loop.remove(member)
+
+    def recompose(self) -> None:
+        """Wrap all handlers anew after the middleware has changed."""
+        for member in self.members.values():
+            for binding in member.bindings:
+                binding.compose(self._middleware)
+
+    def _member(self, id: SubscriptionId, start_from: StartFrom) -> Member:
+        return Member(
+            id, self.dispatcher.ready, start_from=start_from,
+            max_in_flight=self.config.max_in_flight, max_bytes=self.config.max_in_flight_bytes,
+            concurrency=self.config.max_concurrent_handlers,
+        )
+
+    def _go_live(self, member: Member, timeout: float | None) -> None:
+        self.declare(member.id, member.start_from, timeout)
+        with self._lock:
+            self._check_open()
+            self.members[member.id] = member
+            loop = self._loop()
+        loop.add(member)
+
+    def _loop(self) -> ConsumerLoop:
+        if self.loops and not self.transport.capabilities.consumer_per_subscription:
+            return self.loops[0]
+        loop = ConsumerLoop(
+            self.transport, self.dispatcher, lease=self.config.lease,
+            handler_timeout=self.config.handler_timeout,
+            name=f"{self.name}-consumer-{len(self.loops) + 1}",
+        )
+        self.loops.append(loop)
+        return loop
+
+    def _starving(self) -> None:
+        for loop in self.loops:
+            loop.starving()
+
+    def _check_open(self) -> None:
+        if self.closing.is_set():
+            raise BusClosedError("the bus is closed: it neither publishes nor subscribes any more")
+
+    def _warn_default_group(self) -> None:
+        if self._warned_group or not self.transport.capabilities.multi_process:
+            return
+        self._warned_group = True
+        logger.warning(
+            "consumer group is the default %r: two services that share it would take each "
+            "other's events. Set EventBus(..., group='your-service')", self.config.group,
+        )
+
+    # -- publishing --------------------------------------------------------------------------
+
+    def publish(self, events: Sequence[Event], connection: object = None) -> None:
+        """Send events and return when they are stored."""
+        self._check_publishable()
+        if connection is not None and not self.transport.capabilities.transactional_publish:
+            raise ConfigurationError(
+                f"connection= is not possible on {self.config.provider}: only transports inside "
+                "a database (sqlite, postgres) can join the caller's transaction"
+            )
+        self.publisher.publish(
+            events, wait=not self.dispatcher.in_worker(), connection=connection
+        )
+
+    def publish_soon(self, event: Event) -> Future[Event]:
+        self._check_publishable()
+        return self.soon.add(event)
+
+    def _check_publishable(self) -> None:
+        # A handler that finishes during `close` may still publish what belongs to its outcome.
+        if self.closing.is_set() and not self.dispatcher.in_worker():
+            self._check_open()
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    def join(self, timeout: float | None) -> bool:
+        """Wait until the backlog of now is settled."""
+        deadline = None if timeout is None else monotonic() + timeout
+        if not self.soon.flush(timeout):
+            return False
+        mark = self.transport.mark()
+        for member in list(self.members.values()):
+            while self.transport.backlog(member.id, mark):
+                if deadline is not None and monotonic() >= deadline:
+                    return False
+                if self.closing.wait(JOIN_POLL):
+                    return False
+        return True
+
+    def backlog(self, id: SubscriptionId) -> int | None:
+        """What the broker says, or `None` while it cannot be asked."""
+        try:
+            return self.transport.backlog(id)
+        except TransportError:
+            return None
+
+    def all_members(self) -> list[Member]:
+        """Live ones and those that were cancelled: counters never go back."""
+        return [member for loop in self.loops for member in loop.members]
+
+    # -- ending ------------------------------------------------------------------------------
+
+    def stop_handling(self, timeout: float | None = None) -> None:
+        """Begin no further handler; does not wait. Publishing goes on."""
+        seconds = self.config.close_timeout if timeout is None else timeout
+        deadline = monotonic() + seconds
+        with self._lock:
+            self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
+            loops = list(self.loops)
+        for loop in loops:
+            loop.drain(self._deadline)
+
+    def finish_handling(self) -> bool:
+        """Stop handling and wait for running handlers; publishing goes on."""
+        self.stop_handling()
+        deadline = self._deadline or 0.0
+        finished = all([self._wait_for(loop, deadline) for loop in self.loops])
+        self._report_stuck()
+        return finished
+
+    def close(self, timeout: float | None = None) -> bool:
+        """See `EventBus.close`."""
+        seconds = self.config.close_timeout if timeout is None else timeout
+        deadline = monotonic() + seconds
+        self.closing.set()
+        self.stop_handling(seconds)
+        if self.dispatcher.in_worker():
+            return False
+        flushed = self.soon.close(max(0.0, deadline - monotonic()))
+        drained = all([self._wait_for(loop, deadline) for loop in self.loops])
+        self._report_stuck()
+        self.dispatcher.stop()
+        self.transport.close()
+        return flushed and drained
+
+    def _wait_for(self, loop: ConsumerLoop, deadline: float) -> bool:
+        ended = loop.finished.wait(max(0.0, deadline - monotonic()) + GRACE)
+        return ended and loop.drained
+
+    def _report_stuck(self) -> None:
+        for ident, running in list(self.dispatcher.running.items()):
+            logger.warning(
+                "close: handler %s still runs; its event (topic %s) stays unsettled and goes to "
+                "a peer. It is here:\n%s", running.attempt.binding.name,
+                running.attempt.delivery.topic, stack_of(ident),
+            )
+
+
+def _declare(transport: Transport, id: SubscriptionId, start_from: StartFrom) -> None:
+    transport.declare(id, start_from)
