@@ -12,11 +12,11 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
-from queue import Empty, SimpleQueue
 from threading import Lock, get_ident
 from time import monotonic, perf_counter
 from typing import Protocol
 
+from .ready import Ready
 from .work import Attempt
 
 logger = logging.getLogger("eventbus.dispatcher")
@@ -24,9 +24,13 @@ logger = logging.getLogger("eventbus.dispatcher")
 #: Seconds after which a loop ends or is submitted again: how late it may notice the exit.
 SLICE = 0.1
 #: Handlers that take longer than this, in seconds, are worth another thread while events wait.
-SLOW = 0.0003
-#: Weight of the newest handler in the running mean of their durations.
-WEIGHT = 0.1
+SLOW = 0.001
+#: Weights of a handler that took longer, or shorter, than the running mean of durations. A fast
+#: handler that merely waited for the interpreter lock must not look slow.
+LONGER, SHORTER = 0.05, 0.5
+#: Seconds without any attempt beginning after which the workers are thought stuck: longer than
+#: the interpreter lock's switch interval.
+STALL = 0.006
 
 
 class Runner(Protocol):
@@ -61,7 +65,7 @@ class Dispatcher:
         self, run: Runner, *, cap: int, starving: Callable[[], None],
         stopped: Callable[[], None], name: str,
     ) -> None:
-        self.ready: SimpleQueue[Attempt] = SimpleQueue()
+        self.ready = Ready()
         self.running: dict[int, Running] = {}
         self.cap = cap
         self._run = run
@@ -75,6 +79,7 @@ class Dispatcher:
         self._mean = 0.0
         self.taken = 0
         self._taken_at_tick = 0
+        self._progress_at = 0.0
 
     # -- threads that feed it --------------------------------------------------------------
 
@@ -89,17 +94,19 @@ class Dispatcher:
 
     def start(self) -> None:
         """Make sure that a worker looks at the queue."""
-        if self._active == 0 and not self.ready.empty():
+        if self._active == 0 and self.ready:
             self._grow(1)
 
     def tick(self) -> bool:
         """Add workers when all of them are stuck in handlers; `True` while that may be needed."""
-        waiting = self.ready.qsize()
+        waiting = len(self.ready)
         if not waiting or self._active >= self.cap:
             return False
-        if self.taken == self._taken_at_tick:
+        if self.taken != self._taken_at_tick:
+            self._taken_at_tick, self._progress_at = self.taken, monotonic()
+        elif monotonic() - self._progress_at > STALL:
+            self._progress_at = monotonic()
             self._grow(min(waiting, max(1, self._active)))
-        self._taken_at_tick = self.taken
         return self._active < self.cap
 
     def stop(self) -> None:
@@ -142,10 +149,10 @@ class Dispatcher:
 
     def _loop(self) -> None:
         end = monotonic() + SLICE
-        busy = True
-        while busy and not self._stopping and monotonic() < end:
-            busy = self._take(end)
-        if busy and not self._stopping:
+        useful = False
+        while not self._stopping and monotonic() < end:
+            useful = self._take(end) or useful
+        if useful and not self._stopping:
             self._submit()
         else:
             self._leave()
@@ -154,20 +161,19 @@ class Dispatcher:
         with self._lock:
             self._active -= 1
         # Something may have come between the last look at the queue and this line.
-        if not self._stopping and not self.ready.empty():
+        if not self._stopping and self.ready:
             self._grow(1)
 
     def _take(self, end: float) -> bool:
-        try:
-            attempt = self.ready.get_nowait()
-        except Empty:
+        attempt = self.ready.get()
+        if attempt is None:
             self._starving()
-            try:
-                attempt = self.ready.get(timeout=max(0.0, end - monotonic()))
-            except Empty:
+            self.ready.park(end - monotonic())
+            attempt = self.ready.get()
+            if attempt is None:
                 return False
         self.taken += 1
-        if self._mean > SLOW and self._active < self.cap and not self.ready.empty():
+        if self._mean > SLOW and self._active < self.cap and self.ready:
             self._grow(1)
         if attempt.binding.member.unstarted.pop(attempt, None) is not None:
             self._work(attempt)
@@ -187,4 +193,5 @@ class Dispatcher:
             )
         finally:
             del self.running[ident]
-            self._mean += WEIGHT * (perf_counter() - since - self._mean)
+            surplus = perf_counter() - since - self._mean
+            self._mean += (LONGER if surplus > 0 else SHORTER) * surplus

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from queue import SimpleQueue
 from threading import Lock
 from time import monotonic
 from typing import Literal
@@ -15,6 +14,7 @@ from ..patterns import is_literal
 from ..transports.base import Budget, Delivery, StartFrom, SubscriptionId
 from .binding import Binding, Middleware
 from .lanes import Lanes
+from .ready import Ready
 from .window import Window
 from .work import Attempt, Finished, Held, Success
 
@@ -43,7 +43,7 @@ class Member:
     """
 
     def __init__(
-        self, id: SubscriptionId, ready: SimpleQueue[Attempt], *, start_from: StartFrom,
+        self, id: SubscriptionId, ready: Ready, *, start_from: StartFrom,
         max_in_flight: int, max_bytes: int, concurrency: int,
     ) -> None:
         self.id = id
