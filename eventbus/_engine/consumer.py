@@ -258,6 +258,8 @@ class ConsumerLoop:
             self._lose(delivery)
 
     def _keepalive(self, consumer: Consumer) -> None:
+        # First, so that what is finished is not taken for what is let go.
+        self._settle(consumer)
         held = [d for d in self._held() if d.receipt is not None]
         if held:
             for delivery in consumer.keepalive(self._watchdog.worth_renewing(held)):

@@ -1,0 +1,197 @@
+"""One connection to the file: opening, write transactions, and errors in words.
+
+All connections run in autocommit with explicit `BEGIN IMMEDIATE`: a deferred transaction that
+reads before it writes fails at once when another process has written meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from time import monotonic, sleep
+from typing import Literal
+
+from ...errors import TopologyError, TransportError, TransportUnavailable
+from .checkpoint import Checkpointer
+from .schema import MIGRATIONS, check_version, migrate, version_of
+
+#: Seconds a write transaction of the consumer or of maintenance waits for its turn.
+WRITE_TIMEOUT = 10.0
+#: Seconds between two tries for the file's write lock; SQLite's own back-off sleeps up to 100 ms.
+BUSY_PAUSE = (0.0003, 0.003)
+#: File systems on which SQLite's shared memory and locks do not work between machines.
+NETWORK = frozenset("nfs nfs4 cifs smb3 smbfs 9p afs ceph glusterfs fuse.sshfs".split())
+
+#: One writer at a time per file and process: cheaper and fairer than SQLite's busy loop.
+_writers: dict[str, Lock] = {}
+os.register_at_fork(after_in_child=_writers.clear)
+
+
+class Database:
+    """A connection; used by one thread at a time.
+
+    Args:
+        path: absolute path of the file.
+        synchronous: `FULL` where a commit must survive a power loss, `NORMAL` where losing it
+            only repeats events.
+    """
+
+    def __init__(self, path: str, synchronous: Literal["FULL", "NORMAL"]) -> None:
+        self.path = path
+        self.writer = _writers.setdefault(path, Lock())
+        self._checkpointer = Checkpointer(path)
+        with translated(path):
+            _check_place(path)
+            self.connection = sqlite3.connect(
+                path, timeout=0, isolation_level=None, check_same_thread=False
+            )
+        try:
+            with translated(path):
+                self._set_up(synchronous)
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _set_up(self, synchronous: str) -> None:
+        deadline = monotonic() + WRITE_TIMEOUT
+        mode = _patiently(deadline, lambda: self._one("PRAGMA journal_mode=WAL"))
+        if mode != "wal":
+            raise TopologyError(
+                f"{self.path} cannot use write-ahead logging (journal_mode is {mode!r}): "
+                "it needs a local file system"
+            )
+        self.connection.execute(f"PRAGMA synchronous={synchronous}")
+        # Checkpoints are ours to run, one at a time (see `checkpoint`).
+        self.connection.execute("PRAGMA wal_autocheckpoint=0")
+        version = _patiently(deadline, lambda: version_of(self.connection))
+        check_version(version, self.path)
+        if version < len(MIGRATIONS):
+            with self.write(WRITE_TIMEOUT):
+                migrate(self.connection, self.path)
+
+    def _one(self, statement: str) -> object:
+        return self.connection.execute(statement).fetchone()[0]
+
+    def data_version(self) -> int:
+        """Changes when another connection has committed."""
+        version: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    @contextmanager
+    def write(self, timeout: float, size: int = 0) -> Iterator[sqlite3.Connection]:
+        """A write transaction: commits at the end, rolls back on any error.
+
+        Args:
+            timeout: seconds to wait for the file's write lock.
+            size: bytes about to be written, for the checkpointer.
+        """
+        deadline = monotonic() + timeout
+        if not self.writer.acquire(timeout=max(0.001, timeout)):
+            raise TransportUnavailable(f"{self.path} is locked by another thread")
+        try:
+            with translated(self.path):
+                _patiently(deadline, lambda: self.connection.execute("BEGIN IMMEDIATE"))
+                try:
+                    yield self.connection
+                    self._commit()
+                except BaseException:
+                    self._roll_back()
+                    raise
+                self._checkpointer.wrote(self.connection, size)
+        finally:
+            self.writer.release()
+
+    def _commit(self) -> None:
+        try:
+            self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if "full" in str(error) or "locked" in str(error):
+                raise
+            # An error while syncing leaves open what is on the disk.
+            raise TransportUnavailable(f"{self.path}: {error}", outcome="unknown") from error
+
+    def _roll_back(self) -> None:
+        if self.connection.in_transaction:
+            try:
+                self.connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                return
+
+    def close(self) -> None:
+        try:
+            self.connection.close()
+        except sqlite3.Error:
+            return
+
+
+def _patiently(deadline: float, operation):  # type: ignore[no-untyped-def]
+    while True:
+        try:
+            return operation()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or monotonic() >= deadline:
+                raise
+        sleep(random.uniform(*BUSY_PAUSE))
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Turn sqlite3's errors into ours, naming the file and what to do."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise _translate(path, error) from error
+
+
+def _translate(path: str, error: Exception) -> TransportError:
+    text = str(error)
+    if "not a database" in text or "malformed" in text:
+        return TopologyError(f"{path} is not an SQLite database ({text}): use another path")
+    if "readonly" in text or isinstance(error, PermissionError):
+        return TopologyError(
+            f"{path} is read-only for this process: make the file and its directory writable"
+        )
+    if "full" in text:
+        return TransportUnavailable(f"the disk that holds {path} is full: free some space")
+    if "unable to open" in text:
+        return TopologyError(f"{path} cannot be opened: {text}")
+    if "no such table" in text:
+        return TransportUnavailable(f"{path} was replaced while in use: {text}")
+    if "locked" in text:
+        return TransportUnavailable(f"{path} is locked by another process")
+    return TransportUnavailable(f"{path}: {text}")
+
+
+def _check_place(path: str) -> None:
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        raise TopologyError(f"the directory of {path} does not exist: create it")
+    kind = _file_system(directory)
+    if kind in NETWORK:
+        raise TopologyError(
+            f"{path} is on a network file system ({kind}), where SQLite's locks do not hold: "
+            "use a local path, or a server transport"
+        )
+    if not os.path.exists(path):
+        # Events may hold personal data: the owner's alone.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _file_system(directory: str) -> str:
+    """The type of the file system, where the platform tells."""
+    place = os.path.realpath(directory)
+    best = ("", "")
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
+            for line in mounts:
+                _, point, kind = line.split(" ", 3)[:3]
+                inside = point == "/" or place == point or place.startswith(point + "/")
+                if inside and len(point) >= len(best[0]):
+                    best = (point, kind)
+    except OSError:
+        return ""
+    return best[1]
