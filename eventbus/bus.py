@@ -87,7 +87,10 @@ class EventBus:
             BusClosedError: the bus is closed.
         """
         event = _event(type, payload, key, metadata)
-        self._engine.publish((event,), connection)
+        if connection is None:
+            self._engine.publish_one(event)
+        else:
+            self._engine.publish((event,), connection)
         return event
 
     def publish_many(

@@ -166,6 +166,13 @@ class Engine:
 
     # -- publishing --------------------------------------------------------------------------
 
+    def publish_one(self, event: Event) -> None:
+        """Send one event and return when it is stored."""
+        inside = self.dispatcher.in_worker()
+        if self.closing.is_set() and not inside:
+            self._check_open()
+        self.publisher.publish_one(event, not inside)
+
     def publish(self, events: Sequence[Event], connection: object = None) -> None:
         """Send events and return when they are stored."""
         self._check_publishable()

@@ -77,6 +77,19 @@ class Publisher:
         topic = topic_of(self._prefix, event.type)
         return Record(event.id, topic, encode(event, self._limit), event.key)
 
+    def publish_one(self, event: Event, wait: bool) -> None:
+        """The same as `publish` for one event, with less ado: the hot path of small services."""
+        if not self._direct:
+            self.publish((event,), wait=wait)
+            return
+        record = self.record(event)
+        try:
+            self._transport.publish((record,), timeout=self._timeout, wait=wait)
+        except TransportError as error:
+            raise _publish_error((event,), 0, error) from error
+        with self._count_lock:
+            self.published += 1
+
     def publish(
         self, events: Sequence[Event], *, wait: bool = True, connection: Any = None
     ) -> None:
