@@ -1,0 +1,71 @@
+"""Members as real processes on one SQLite file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+MEMBER = Path(__file__).with_name("member.py")
+
+
+class Step(NamedTuple):
+    """One line of the journal."""
+
+    step: str
+    payload: int
+    pid: int
+    at: float
+    type: str
+
+
+class Crew:
+    """Starts members and reads what they journal."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"sqlite:///{folder / 'events.db'}"
+        self._journal = folder / "journal"
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def member(self, *options: str) -> subprocess.Popen[str]:
+        """Start a member and wait until its subscription is live."""
+        process = subprocess.Popen(
+            [sys.executable, str(MEMBER), self.url, "--journal", str(self._journal), *options],
+            stdout=subprocess.PIPE, text=True,
+        )
+        self._processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    def journal(self, step: str) -> list[Step]:
+        if not self._journal.exists():
+            return []
+        rows = (line.split() for line in self._journal.read_text().splitlines())
+        steps = (Step(r[0], int(r[1]), int(r[2]), float(r[3]), r[4]) for r in rows)
+        return [one for one in steps if one.step == step]
+
+    def wait(self, what: str, condition: Callable[[], bool], timeout: float = 30.0) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+@pytest.fixture
+def crew(tmp_path: Path) -> Iterator[Crew]:
+    crew = Crew(tmp_path)
+    yield crew
+    crew.stop()

@@ -1,0 +1,98 @@
+"""What members promise each other across processes."""
+
+from __future__ import annotations
+
+import random
+import signal
+
+from eventbus import EventBus
+
+
+def test_a_killed_members_events_go_to_its_peers_and_none_is_lost(crew):
+    seed = random.randrange(1_000_000)
+    print("seed", seed)
+    chance = random.Random(seed)
+    members = [crew.member("--seconds", "0.002") for _ in range(2)]
+    with EventBus(crew.url, environ={}) as bus:
+        for n in range(20):
+            bus.publish_many([(f"job.t{n % 3}", n * 100 + i) for i in range(100)])
+            if n in (4, 9, 14):
+                handled = len(crew.journal("ok"))
+                crew.wait("some progress", lambda: len(crew.journal("ok")) > handled)
+                victim = members.pop(chance.randrange(len(members)))
+                victim.kill()
+                members.append(crew.member("--seconds", "0.002"))
+    crew.wait("all handled", lambda: {s.payload for s in crew.journal("ok")} == set(range(2000)))
+    repeated = len(crew.journal("ok")) - 2000
+    # Per kill: handlers that ran, and what they completed within the settle interval before it.
+    assert repeated <= 3 * (8 + 8 * 50)
+
+
+def test_members_share_the_events_of_their_group_and_each_group_gets_all(crew):
+    crew.member("--seconds", "0.002")
+    crew.member("--seconds", "0.002")
+    crew.member("--group", "audit")
+    with EventBus(crew.url, environ={}) as bus:
+        bus.publish_many([("job.x", n) for n in range(1500)])
+    crew.wait("two groups have everything", lambda: len(crew.journal("ok")) >= 3000)
+    by_pid: dict[int, list[int]] = {}
+    for step in crew.journal("ok"):
+        by_pid.setdefault(step.pid, []).append(step.payload)
+    sizes = sorted(len(payloads) for payloads in by_pid.values())
+    assert sizes[-1] == 1500
+    assert sizes[0] + sizes[1] == 1500
+    assert sizes[0] > 0
+
+
+def test_a_handler_longer_than_the_lease_keeps_its_event_until_it_is_killed(crew):
+    first = crew.member("--seconds", "4.5", "--lease", "1.5")
+    with EventBus(crew.url, environ={}) as bus:
+        bus.publish("job.long", 1)
+    crew.wait("it runs", lambda: len(crew.journal("start")) == 1)
+    crew.member("--seconds", "0", "--lease", "1.5")
+    crew.wait("three leases later it is done", lambda: len(crew.journal("ok")) == 1)
+    assert crew.journal("ok")[0].pid == first.pid
+    assert len(crew.journal("start")) == 1
+
+    with EventBus(crew.url, environ={}) as bus:
+        bus.publish_many([("job.long", n) for n in range(2, 40)])
+    crew.wait("the first member runs some", lambda: _running(crew, first.pid) > 0)
+    first.kill()
+    first.wait()
+    crew.wait("a peer has them within the lease",
+              lambda: {s.payload for s in crew.journal("ok")} >= set(range(2, 40)), timeout=1.5)
+
+
+def _running(crew, pid):
+    return sum(step.pid == pid for step in crew.journal("start")) - 1
+
+
+def test_wildcards_get_types_born_later_in_another_process_and_while_all_were_down(crew):
+    member = crew.member("--pattern", "shop.**")
+    with EventBus(crew.url, environ={}) as bus:
+        bus.publish("shop.order.paid", 1)
+        crew.wait("a type born after the subscription", lambda: len(crew.journal("ok")) == 1)
+        member.send_signal(signal.SIGTERM)
+        assert member.wait(timeout=10) == 0
+        bus.publish("shop.refund", 2)
+        bus.publish("elsewhere", 3)
+    crew.member("--pattern", "shop.**")
+    crew.wait("a type born while all were down", lambda: len(crew.journal("ok")) == 2)
+    assert [(s.payload, s.type) for s in crew.journal("ok")] == [
+        (1, "shop.order.paid"), (2, "shop.refund"),
+    ]
+
+
+def test_graceful_restarts_under_load_repeat_nothing(crew):
+    member = crew.member("--seconds", "0.002")
+    with EventBus(crew.url, environ={}) as bus:
+        for n in range(5):
+            bus.publish_many([("job.x", n * 100 + i) for i in range(100)])
+            handled = len(crew.journal("ok"))
+            crew.wait("some progress", lambda: len(crew.journal("ok")) > handled)
+            member.send_signal(signal.SIGTERM)
+            assert member.wait(timeout=30) == 0
+            member = crew.member("--seconds", "0.002")
+    crew.wait("all handled", lambda: {s.payload for s in crew.journal("ok")} == set(range(500)))
+    assert len(crew.journal("ok")) == 500
+    assert len(crew.journal("start")) == 500
