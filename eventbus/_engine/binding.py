@@ -44,7 +44,7 @@ def _through(layer: Middleware, call: Handler, event: Event) -> object:
 def handler_name(handler: object, name: str | None) -> str:
     """Return `name`, or the `module.qualname` under which failures of the handler are stored."""
     if name is not None:
-        if not isinstance(name, str) or not name or not name.isprintable():
+        if not name or not name.isprintable():
             raise ValueError(f"name must be a non-empty printable string, not {name!r}")
         return name
     qualname = getattr(handler, "__qualname__", None)
@@ -65,7 +65,7 @@ def check_handler(handler: Any) -> None:
 def _functions(handler: Any) -> list[Any]:
     while isinstance(handler, partial):
         handler = handler.func
-    return [handler, getattr(type(handler), "__call__", None)]
+    return [handler, handler.__call__]
 
 
 def _check_kind(handler: Any, function: Any) -> None:

@@ -315,7 +315,7 @@ class ConsumerLoop:
             self._wakeup.wait(timeout)
             return
         for id, deliveries in consumer.fetch(budgets, timeout):
-            self._admit(id, deliveries, budgets[id].count)
+            self._admit(id, deliveries, budgets[id].events)
 
     def _budgets(self) -> dict[SubscriptionId, Budget]:
         budgets: dict[SubscriptionId, Budget] = {}
@@ -326,9 +326,9 @@ class ConsumerLoop:
             if member.removed or not member.bindings:
                 continue
             budget = member.budget(idle)
-            if budget.count > 0:
-                budget = budget._replace(count=min(budget.count, Breaker.may_fetch(member)))
-            if budget.count > 0:
+            if budget.events > 0:
+                budget = budget._replace(events=min(budget.events, Breaker.may_fetch(member)))
+            if budget.events > 0:
                 budgets[member.id] = budget
             member.last_fetch = monotonic()
         return budgets

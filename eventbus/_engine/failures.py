@@ -6,8 +6,9 @@ import logging
 from datetime import datetime, timedelta, timezone
 from traceback import TracebackException
 
+from .._ids import new_id
 from ..errors import Reject, RetryLater, SerializationError
-from ..event import Event, new_id
+from ..event import Event
 from ..transports.base import DeadRecord, Parked
 from .work import Attempt, Failure
 

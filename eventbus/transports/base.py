@@ -168,7 +168,7 @@ class Settlement(msgspec.Struct):
 class Budget(NamedTuple):
     """How much a member can take of one subscription now."""
 
-    count: int
+    events: int
     size: int
     #: Names of the handlers hosted here; inbox entries for others are left to their members.
     handlers: tuple[str, ...]
@@ -215,7 +215,7 @@ class Consumer(Protocol):
         """Hand over events, own leftovers first; wait up to `timeout` seconds for the first.
 
         Parked events that are due and inbox entries are delivered here too. No more than each
-        budget allows, but always at least one event, however large, where `count` is positive.
+        budget allows, but always at least one event, however large, where `events` is positive.
         """
 
     def settle(self, settlement: Settlement) -> Collection[Delivery]:

@@ -76,7 +76,7 @@ class _Queue:
     def take(self, budget: Budget) -> list[Delivery]:
         taken: list[Delivery] = []
         size = budget.size
-        while self.waiting and len(taken) < budget.count and (size > 0 or not taken):
+        while self.waiting and len(taken) < budget.events and (size > 0 or not taken):
             delivery = self.waiting.popleft()
             self.in_flight[delivery.receipt] = delivery
             taken.append(delivery)

@@ -95,7 +95,7 @@ class Claims:
         ).fetchall()
         deliveries: list[Delivery] = []
         for row in rows:
-            if purse.empty:
+            if purse.is_empty():
                 break
             deliveries += self._take_row(connection, number, row, purse)
         return deliveries
@@ -143,7 +143,7 @@ class Claims:
     def _inbox(
         self, connection: sqlite3.Connection, number: int, purse: _Purse
     ) -> list[Delivery]:
-        if purse.empty:
+        if purse.is_empty():
             return []
         rows = connection.execute(
             "SELECT id, topic, key, data, handler, attempt, first_failed_at, deaths, started"
@@ -165,12 +165,12 @@ class Claims:
         purse: _Purse,
     ) -> list[Delivery]:
         topics = self._topics.matching(pattern)
-        if purse.empty or not topics:
+        if purse.is_empty() or not topics:
             return []
         end = int(connection.execute("SELECT max(seq) FROM eventbus_log").fetchone()[0] or 0)
         found = purse.spend(self._scan(connection, topics, cursor))
         # Everything was looked at unless the purse ran out.
-        reached = found[-1][0] if purse.empty and found else max(end, cursor)
+        reached = found[-1][0] if purse.is_empty() and found else max(end, cursor)
         connection.execute(
             "UPDATE eventbus_subscription SET cursor = ? WHERE id = ?", (reached, number)
         )
@@ -202,19 +202,18 @@ class _Purse:
         self.count, self._size, self.handlers = budget
         self._untouched = True
 
-    @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         return self.count <= 0 or (self._size <= 0 and not self._untouched)
 
     def spend(self, cursor: sqlite3.Cursor) -> list[_Row]:
         """Read rows while they can be afforded; the first one always can."""
         rows: list[_Row] = []
-        while not self.empty:
+        while not self.is_empty():
             chunk = cursor.fetchmany(min(self.count, 64))
             if not chunk:
                 break
             for place, row in enumerate(chunk):
-                if self.empty:
+                if self.is_empty():
                     rows += chunk[:place]
                     break
                 self._untouched = False

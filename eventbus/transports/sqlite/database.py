@@ -24,7 +24,9 @@ WRITE_TIMEOUT = 10.0
 #: Seconds between two tries for the file's write lock; SQLite's own back-off sleeps up to 100 ms.
 BUSY_PAUSE = (0.0003, 0.003)
 #: File systems on which SQLite's shared memory and locks do not work between machines.
-NETWORK = frozenset("nfs nfs4 cifs smb3 smbfs 9p afs ceph glusterfs fuse.sshfs".split())
+NETWORK = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs")
+)
 
 #: One writer at a time per file and process: cheaper and fairer than SQLite's busy loop.
 _writers: dict[str, Lock] = {}
