@@ -71,15 +71,16 @@ class Engine:
         id = self.subscription_id(pattern, group)
         self.check_start(start_from)
         self._check_open()
+        if id not in self.members:
+            self.declare(id, start_from, timeout)
         with self._lock:
-            member = self.members.get(id)
-            fresh = member is None
-            if member is None:
-                member = self._member(id, start_from)
+            self._check_open()
+            member = self.members.get(id) or self._member(id, start_from)
             binding = Binding(handler, name, retry or self.config.retry, member)
             member.add(binding, self._middleware)
-        if fresh:
-            self._go_live(member, timeout)
+            if id not in self.members:
+                self.members[id] = member
+                self._loop().add(member)
         return member, binding
 
     def subscription_id(self, pattern: str, group: str | None) -> SubscriptionId:
@@ -127,14 +128,6 @@ class Engine:
             max_in_flight=self.config.max_in_flight, max_bytes=self.config.max_in_flight_bytes,
             concurrency=self.config.max_concurrent_handlers,
         )
-
-    def _go_live(self, member: Member, timeout: float | None) -> None:
-        self.declare(member.id, member.start_from, timeout)
-        with self._lock:
-            self._check_open()
-            self.members[member.id] = member
-            loop = self._loop()
-        loop.add(member)
 
     def _loop(self) -> ConsumerLoop:
         if self.loops and not self.transport.capabilities.consumer_per_subscription:

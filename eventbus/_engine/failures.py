@@ -91,7 +91,7 @@ def dead(failure: Failure) -> DeadRecord:
         id=new_id(), subscription=attempt.binding.member.id,
         handler=None if reason == "undecodable" else attempt.binding.name,
         topic=delivery.topic, data=delivery.data, key=delivery.key, event_id=failure.event_id,
-        reason=reason,  # type: ignore[arg-type]
+        reason=reason,
         error=failure.error, traceback=failure.traceback,
         attempts=0 if reason == "undecodable" else attempt.number,
         first_failed_at=attempt.first_failed_at or failure.at, failed_at=failure.at,

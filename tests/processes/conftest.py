@@ -56,6 +56,10 @@ class Crew:
             assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
             time.sleep(0.005)
 
+    def wait_for_progress(self) -> None:
+        handled = len(self.journal("ok"))
+        self.wait("some progress", lambda: len(self.journal("ok")) > handled)
+
     def stop(self) -> None:
         for process in self._processes:
             process.kill()
