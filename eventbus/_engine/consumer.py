@@ -164,15 +164,14 @@ class ConsumerLoop:
     def _attach(self, consumer: Consumer, member: Member) -> None:
         if member.removed:
             return
-        lost = self._transport.declare(member.id, "earliest" if member.ever_live else "latest")
-        if lost and member.ever_live:
+        # From now on: a dropped subscription is not to replay what it had settled long ago.
+        if self._transport.declare(member.id, "latest"):
             member.counters.topology_lost += 1
             logger.warning(
                 "%s had vanished from the broker and was created again: events that the broker "
                 "has lost with it are lost", member.label,
             )
         consumer.attach(member.id)
-        member.ever_live = True
         if member.state != "paused":
             member.state = "running"
 

@@ -59,7 +59,6 @@ class Member:
         self.counters = Counters()
         self.state: State = "connecting"
         self.last_fetch: float | None = None
-        self.ever_live = False
         self.removed = False
         self.streak = 0
         self.probe_at = 0.0

@@ -187,7 +187,7 @@ def test_a_connection_to_another_file_is_refused(bus, tmp_path):
 
 
 def test_retention_removes_only_what_is_old_and_settled_by_all(path):
-    options = {"environ": {}, "retention": timedelta(seconds=0)}
+    options = {"environ": {}, "retention": timedelta(microseconds=1)}
     with EventBus(f"sqlite:///{path}", group="fast", **options) as bus:
         transport = bus._engine.transport
         transport.declare(SubscriptionId("slow", "a.**"), "latest")
