@@ -294,7 +294,7 @@ class ConsumerLoop:
     def _timeout(self, now: float, renew_at: float, draining: bool) -> float:
         if draining or self._dispatcher.tick():
             return TICK
-        if any(member.finished or member.in_flight for member in self.members):
+        if self._outcomes.settlement or any(m.finished or m.in_flight for m in self.members):
             longest = self._capabilities.settle_interval / 2
         else:
             longest = IDLE

@@ -273,3 +273,14 @@ def test_a_wiped_file_is_noticed_not_served_silently(bus, path):
     connection.close()
     with pytest.raises(TransportUnavailable, match="replaced while in use"):
         bus.subscribe("a.b", print, timeout=0.2)
+
+
+def test_the_last_success_before_silence_is_settled_at_once(bus, path):
+    bus.subscribe("a.b", lambda event: None, name="h")
+    for n in range(5):
+        bus.publish("a.b", n)
+        begun = time.monotonic()
+        assert bus.join(5)
+        # Not the second for which an idle consumer may wait: the settle interval and a turn.
+        assert time.monotonic() - begun < 0.5
+    assert rows(path, "lease") == []
