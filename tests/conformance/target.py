@@ -34,12 +34,17 @@ class Entry(NamedTuple):
     config: Callable[[Path], dict[str, Any]]
     #: A connection of a caller's own, for transports with `transactional_publish`.
     connect: Callable[[Path], Any] | None = None
+    #: Fields that leave room for two waiting events, for transports that are `bounded`.
+    tiny: dict[str, Any] | None = None
     marks: tuple[pytest.MarkDecorator, ...] = ()
 
 
 #: A transport joins the suite with one entry here.
 ENTRIES: dict[str, Entry] = {
-    "memory": Entry(lambda folder: {"memory": MemoryConfig(buffer_size=10_000)}),
+    "memory": Entry(
+        lambda folder: {"memory": MemoryConfig(buffer_size=10_000)},
+        tiny={"memory": MemoryConfig(buffer_size=2)},
+    ),
     "sqlite": Entry(
         lambda folder: {"sqlite": SQLiteConfig(path=str(folder / "events.db"))},
         connect=lambda folder: sqlite3.connect(folder / "events.db"),
@@ -75,6 +80,11 @@ class Target:
         """A connection to the broker's own database."""
         assert self._entry.connect is not None, f"{self.name} has no connection to offer"
         return self._entry.connect(self._folder)
+
+    def tiny(self) -> dict[str, Any]:
+        """Fields of a bus whose subscriptions have room for two waiting events."""
+        assert self._entry.tiny is not None, f"{self.name} has no bound to make small"
+        return self._entry.tiny
 
     def close(self) -> None:
         for bus in self._buses:

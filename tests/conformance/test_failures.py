@@ -289,7 +289,7 @@ def test_many_dead_letters_in_a_row_pause_the_subscription(target: Target) -> No
     wait_for(lambda: bus.health().subscriptions[0].backlog == 50 - len(received))
 
 
-def test_retries_of_a_stuck_neighbour_do_not_delay_a_dead_letter(
+def test_stuck_neighbour_does_not_delay_a_dead_letter(
     target: Target, gate: Gate
 ) -> None:
     bus = target.bus()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from threading import Lock
-from typing import Any
 
 import pytest
 
@@ -12,20 +11,16 @@ from eventbus import (
     ConfigurationError,
     Event,
     EventBus,
-    MemoryConfig,
     PublishError,
     SerializationError,
 )
 from tests.conformance.target import Gate, Received, Target, in_threads, needs
 
-#: How the buffer of a bounded transport is made to hold two events.
-TWO: dict[str, dict[str, Any]] = {"memory": {"memory": MemoryConfig(buffer_size=2)}}
-
 
 def _full(target: Target, gate: Gate, received: Received) -> EventBus:
     """A bus whose buffer holds two events, while its one handler is busy with a third."""
     bus = target.bus(
-        publish_timeout=0.2, max_concurrent_handlers=1, max_in_flight=1, **TWO[target.name]
+        publish_timeout=0.2, max_concurrent_handlers=1, max_in_flight=1, **target.tiny()
     )
     bus.subscribe("full", received)
     bus.publish("full", 0)
@@ -57,7 +52,7 @@ def test_publish_into_a_full_buffer_fails_in_time_and_stores_nothing(
 def test_publish_many_tells_which_events_are_stored(target: Target, gate: Gate) -> None:
     received = Received(gate)
     bus = target.bus(
-        publish_timeout=0.2, max_concurrent_handlers=1, max_in_flight=1, **TWO[target.name]
+        publish_timeout=0.2, max_concurrent_handlers=1, max_in_flight=1, **target.tiny()
     )
     bus.subscribe("full", received)
     bus.publish("full", 0)
@@ -87,7 +82,7 @@ def test_publish_soon_reports_a_full_buffer_in_its_future(target: Target, gate: 
 
 @needs(bounded=True)
 def test_publish_waits_for_room_and_loses_nothing(target: Target) -> None:
-    bus, received = target.bus(max_in_flight=2, **TWO[target.name]), Received()
+    bus, received = target.bus(max_in_flight=2, **target.tiny()), Received()
     bus.subscribe("narrow", received)
 
     in_threads(5, lambda t: [bus.publish("narrow", [t, n]) for n in range(40)])

@@ -19,10 +19,10 @@ from .topics import Topics
 
 #: Seconds between two looks at `data_version` (4 microseconds each) for a second after anything
 #: happened, and when nothing does.
-FAST, SLOW = 0.003, 0.012
+FAST, SLOW = 0.003, 0.015
 ACTIVE = 1.0
 #: Seconds between two looks for parked events that are due, lapsed leases and dead owners.
-RECHECK = 0.25
+RECHECK = 0.5
 
 
 class SQLiteConsumer:
