@@ -65,6 +65,8 @@ class _Queue:
         self.waiting: deque[Delivery] = deque()
         self.in_flight: dict[int, Delivery] = {}
         self.parked: list[tuple[datetime, int, Parked]] = []
+        #: Parked events that are due and whose handler is not here at the moment.
+        self.due: list[Parked] = []
         self.created_at = datetime.now(timezone.utc)
 
     def unsettled(self, upto: int | None) -> int:
@@ -264,12 +266,21 @@ class MemoryConsumer:
         for id, budget in budgets.items():
             queue = self._queue(id)
             while queue.parked and queue.parked[0][0] <= now:
-                item = heapq.heappop(queue.parked)[2]
-                if item.handler in budget.handlers:
-                    self._transport._put(queue, _delivery(item))
+                queue.due.append(heapq.heappop(queue.parked)[2])
+            if queue.due:
+                self._put_due(queue, budget.handlers)
             if queue.parked:
                 nearest = min(nearest, (queue.parked[0][0] - now).total_seconds())
         return monotonic() + nearest
+
+    def _put_due(self, queue: _Queue, handlers: tuple[str, ...]) -> None:
+        """Queue the events of these handlers; the others wait until theirs comes back."""
+        due, queue.due = queue.due, []
+        for item in due:
+            if item.handler in handlers:
+                self._transport._put(queue, _delivery(item))
+            else:
+                queue.due.append(item)
 
     def settle(self, settlement: Settlement) -> Collection[Delivery]:
         with self._changed:

@@ -155,7 +155,7 @@ def test_event_with_further_arguments_is_refused(target: Target) -> None:
     assert bus.stats().published == 0
 
 
-@pytest.mark.parametrize("metadata", [{"n": 1}, {1: "n"}, {"line": "a\nb"}, {"": "x"}])
+@pytest.mark.parametrize("metadata", [{"n": 1}, {1: "n"}, {"line": "a\nb"}])
 def test_bad_metadata_is_refused(target: Target, metadata: Any) -> None:
     bus = target.bus()
     with pytest.raises((TypeError, ValueError)):

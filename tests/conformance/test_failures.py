@@ -218,6 +218,26 @@ def test_parked_event_comes_back_when_it_is_due(target: Target) -> None:
     assert sorted(again) == list(range(10))
 
 
+def test_parked_event_waits_for_a_handler_that_is_away_when_it_is_due(target: Target) -> None:
+    bus = target.bus(max_in_flight=2)  # One retry may wait here; what exceeds that is parked.
+    slow = RetryPolicy(initial=0.2, jitter=False)
+    away, staying = Received(fail, name="away"), Received()
+    subscription = bus.subscribe("crowd", away, retry=slow)
+    bus.subscribe("crowd", staying)
+    bus.publish_many([("crowd", n) for n in range(10)])
+    wait_for(lambda: bus.stats().parked >= 1)
+    subscription.cancel()
+    due = monotonic() + 0.3
+    while monotonic() < due:  # The other handler goes on, past the time the parked ones are due.
+        bus.publish("crowd", "tick")
+        assert bus.join(10)
+
+    back = Received(name="away")
+    bus.subscribe("crowd", back)
+
+    wait_for(lambda: any(event.attempt > 1 for event in back.events))
+
+
 @needs(durable=True)
 def test_parked_event_outlives_its_process_with_its_attempts(target: Target) -> None:
     slow = RetryPolicy(max_attempts=5, initial=0.3, jitter=False)
