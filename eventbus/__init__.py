@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging as _logging
 from typing import Any
 
 from .bus import EventBus
@@ -72,5 +71,3 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-
-_logging.getLogger("eventbus").addHandler(_logging.NullHandler())

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
 from threading import Lock
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
-from ._engine import lifecycle
-from ._engine.binding import Handler, Middleware, check_handler, handler_name
-from ._engine.engine import Engine
-from ._engine.member import Counters
-from ._engine.signals import run_until_signal
 from .config import EventBusConfig, effective_config
 from .event import Event
 from .health import Health, Stats, SubscriptionHealth
 from .patterns import canonical
 from .retry import RetryPolicy
 from .subscription import Subscription
-from .transports.base import StartFrom
 
-H = TypeVar("H", bound=Handler)
+# The engine is imported with the first bus: many a module imports `Event` alone.
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from ._engine.binding import Handler, Middleware
+    from ._engine.engine import Engine
+    from .transports.base import StartFrom
+
+H = TypeVar("H", bound="Handler")
 
 
 class _Declared(NamedTuple):
@@ -62,8 +63,7 @@ class EventBus:
         self._declared: list[_Declared] = []
         self._lock = Lock()
         self._started = 0
-        self._engine = Engine(self.config, self._middleware)
-        lifecycle.register(self, self._engine)
+        self._engine = self._make_engine()
 
     # -- publishing --------------------------------------------------------------------------
 
@@ -160,6 +160,8 @@ class EventBus:
             ValueError: a bad pattern or group, or a handler of that name exists already.
             TransportUnavailable: the broker did not answer in time.
         """
+        from ._engine.binding import check_handler, handler_name
+
         check_handler(handler)
         bound = handler_name(handler, name)
         member, binding = self._engine.bind(
@@ -208,6 +210,8 @@ class EventBus:
         Keeps trying while the broker is away. Outside the main thread no signal is caught:
         `close` from another thread ends it.
         """
+        from ._engine.signals import run_until_signal
+
         run_until_signal(self)
 
     def join(self, timeout: float | None = None) -> bool:
@@ -235,6 +239,8 @@ class EventBus:
         Returns:
             `True` when everything was drained in time.
         """
+        from ._engine import lifecycle
+
         drained = self._engine.close(timeout)
         if drained:
             lifecycle.unregister(self._engine)
@@ -270,6 +276,8 @@ class EventBus:
 
     def stats(self) -> Stats:
         """Counters since the bus was made."""
+        from ._engine.member import Counters
+
         totals = dict.fromkeys(Counters.__struct_fields__, 0)
         for member in self._engine.all_members():
             for name in totals:
@@ -289,6 +297,8 @@ class EventBus:
         retry: RetryPolicy | None = None, name: str | None = None,
         start_from: StartFrom = "latest",
     ) -> None:
+        from ._engine.binding import check_handler, handler_name
+
         check_handler(handler)
         item = _Declared(
             pattern, handler, group, retry, handler_name(handler, name), start_from
@@ -307,11 +317,20 @@ class EventBus:
             self._declared.append(item)
 
     def _after_fork(self) -> None:
+        from ._engine import lifecycle
+
         lifecycle.abandon(self._engine)
         self._lock = Lock()
         self._started = 0
-        self._engine = Engine(self.config, self._middleware)
-        lifecycle.register(self, self._engine)
+        self._engine = self._make_engine()
+
+    def _make_engine(self) -> Engine:
+        from ._engine import lifecycle
+        from ._engine.engine import Engine
+
+        engine = Engine(self.config, self._middleware)
+        lifecycle.register(self, engine)
+        return engine
 
 
 def _event(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .event import Event
-from .transports.base import Reason
+
+if TYPE_CHECKING:
+    from .transports.base import Reason
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from ._engine.member import State
+if TYPE_CHECKING:
+    from ._engine.member import State
 
 
 class SubscriptionHealth(msgspec.Struct, frozen=True, kw_only=True):

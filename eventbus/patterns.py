@@ -8,7 +8,6 @@ it.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -187,5 +186,7 @@ def shorten(name: str, limit: int) -> str:
         raise ValueError(f"limit must be at least {_HASH_DIGITS + 8} bytes, not {limit}")
     if len(name) < limit or (len(name) == limit and not _SHORTENED.search(name)):
         return name
+    import hashlib  # Rarely needed, and slow to import.
+
     digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_DIGITS]
     return f"{name[: limit - _HASH_DIGITS - 1]}-{digest}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from eventbus.config import EventBusConfig
 
 T = TypeVar("T")
-
-log = logging.getLogger("eventbus.config")
 
 
 def names(config: EventBusConfig) -> list[str]:
@@ -86,6 +83,9 @@ def announce(source: str, field: str, before: EventBusConfig, after: EventBusCon
     """Warn if the source replaced a value that somebody chose."""
     old, new = _current(before, field), _current(after, field)
     if old != new and _chosen(before, field):
+        import logging  # Slow to import, and seldom needed here.
+
+        log = logging.getLogger("eventbus.config")
         log.warning("%s replaces %s=%r with %r", source, field, old, new)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from eventbus._config import urls
 from eventbus._config.checks import shown, suggest
@@ -78,7 +77,7 @@ def _sqlite(parts: urls.Parts) -> SQLiteConfig:
             "an SQLite URL names a file after three slashes: write 'sqlite:///relative.db' or "
             "'sqlite:////absolute.db'"
         )
-    path = unquote(parts.path[1:])
+    path = urls.unquote(parts.path[1:])
     return SQLiteConfig(path=path) if path else SQLiteConfig()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 from typing import NamedTuple
-from urllib.parse import unquote
 
 _SCHEME = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)"
 # A name or IPv4 address, an IPv6 address in brackets, or a percent-encoded socket directory.
@@ -22,6 +21,13 @@ _URL = re.compile(
 _PORT = re.compile(r":(\d+)(?=,|$)")
 _BROKERS = re.compile(rf"{_NAME}:\d{{1,5}}(?:,{_NAME}:\d{{1,5}})*")
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|auth|cred|key|sig|user", re.IGNORECASE)
+
+
+def unquote(text: str) -> str:
+    """Resolve percent-encoding; the standard library's module is slow to import."""
+    from urllib.parse import unquote
+
+    return unquote(text)
 
 
 class Parts(NamedTuple):

@@ -1,1 +1,5 @@
 """The engine: everything that is written once for all transports. Not a public interface."""
+
+import logging
+
+logging.getLogger("eventbus").addHandler(logging.NullHandler())

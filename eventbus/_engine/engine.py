@@ -171,8 +171,8 @@ class Engine:
         self._check_publishable()
         if connection is not None and not self.transport.capabilities.transactional_publish:
             raise ConfigurationError(
-                f"connection= is not possible on {self.config.provider}: only transports inside "
-                "a database (sqlite, postgres) can join the caller's transaction"
+                f"connection= is not possible on {self.config.provider}: only a transport "
+                "inside a database can join the caller's transaction"
             )
         self.publisher.publish(
             events, wait=not self.dispatcher.in_worker(), connection=connection

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from tempfile import TemporaryDirectory
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 
 from hypothesis import HealthCheck, given, settings

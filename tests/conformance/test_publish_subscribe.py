@@ -221,7 +221,7 @@ def test_cancelled_and_renewed_subscriptions_lose_nothing(target: Target) -> Non
 def test_members_of_a_group_share_its_events(target: Target) -> None:
     buses = [target.bus(max_concurrent_handlers=1, max_in_flight=5) for _ in range(4)]
     received, gates = Received(name="member"), [Gate() for _ in buses]
-    for bus, gate in zip(buses, gates):
+    for bus, gate in zip(buses, gates, strict=True):
         def handle(event: Event, gate: Gate = gate) -> None:
             gate()
             received(event)

@@ -30,6 +30,7 @@ from .consumer import SQLiteConsumer
 from .database import WRITE_TIMEOUT, Database, translated
 from .deadletters import SQLiteDeadLetters
 from .owners import Owner
+from .schema import MIGRATIONS, check_version, migrate, version_of
 from .settling import insert_parked, subscription_row
 from .topics import Topics, numbers
 
@@ -91,7 +92,7 @@ class SQLiteTransport:
         self, records: Sequence[Record], *, timeout: float, wait: bool, connection: Any = None
     ) -> None:
         if connection is not None:
-            self._publish_within(connection, records, timeout)
+            self._publish_within(connection, records)
             return
         deadline = monotonic() + timeout
         with self._database(timeout) as database:
@@ -106,14 +107,15 @@ class SQLiteTransport:
                 self._topics.refresh(database.connection)
             self._maintain(database)
 
-    def _publish_within(
-        self, connection: Any, records: Sequence[Record], timeout: float
-    ) -> None:
+    def _publish_within(self, connection: Any, records: Sequence[Record]) -> None:
         """Write in the caller's transaction; whether it commits is the caller's affair."""
         self._check_connection(connection)
-        with self._database(timeout):
-            pass  # The tables exist from here on.
         with translated(self._path):
+            version = version_of(connection)
+            check_version(version, self._path)
+            if version < len(MIGRATIONS):
+                # Here, not on a connection of ours: the caller holds the file's write lock.
+                migrate(connection, self._path)
             ids = numbers(connection, dict.fromkeys(record.topic for record in records))
             _insert(connection, records, ids)
 
