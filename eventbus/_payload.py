@@ -65,7 +65,8 @@ def _find_in(container: dict[Any, Any] | Sequence[Any], room: int) -> tuple[str,
     if room < 0:
         return "", f"is nested deeper than {MAX_DEPTH} levels or contains itself; flatten it"
     is_object = isinstance(container, dict)
-    for step, child in container.items() if is_object else enumerate(container):
+    steps = container.items() if isinstance(container, dict) else enumerate(container)
+    for step, child in steps:
         if is_object and (problem := _key_problem(step)):
             return "", problem
         if fault := _find_fault(child, room):

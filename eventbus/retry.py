@@ -6,6 +6,7 @@ import random as _random
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from eventbus.errors import Reject
 
@@ -75,7 +76,7 @@ def _check_count(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
 
 
-def _check_number(name: str, value: float, *, least: float) -> None:
+def _check_number(name: str, value: Any, *, least: float) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not (number and least <= value <= sys.float_info.max):
         raise ValueError(f"{name} must be a finite number of at least {least:g}, not {value!r}")

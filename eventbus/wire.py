@@ -9,6 +9,7 @@ the last one counts, unknown fields are ignored, both as in Go.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -41,7 +42,7 @@ class _Read(msgspec.Struct):
 
 
 # Subclasses that msgspec does not take for what they are, such as Django's SafeString.
-_PLAIN = (
+_PLAIN: tuple[tuple[type, Callable[[Any], object]], ...] = (
     (str, str.__str__),
     (int, int.__int__),
     (float, float.__float__),
@@ -91,9 +92,9 @@ def _encode_payload(payload: object) -> bytes:
     # Reading back and comparing runs in C; only what differs (or a datetime) is walked in Python.
     try:
         data = _to_json(payload)
-        if not is_too_deep(data, MAX_DEPTH) and _read_any(data) == payload:
-            if _MANY_DIGITS not in data.translate(_ALL_DIGITS_NINE):
-                return data
+        whole = not is_too_deep(data, MAX_DEPTH) and _read_any(data) == payload
+        if whole and _MANY_DIGITS not in data.translate(_ALL_DIGITS_NINE):
+            return data
     except Exception as exc:
         check_payload(payload)
         raise SerializationError(f"payload cannot be sent: {exc}") from exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from time import monotonic
 
 import pytest
@@ -34,8 +35,9 @@ def test_retries_wait_longer_each_time_and_count_their_attempts(target: Target) 
     wait_dead(bus, 1)
 
     assert [attempt for attempt, _ in times] == [1, 2, 3, 4]
-    waits = [after - before for (_, before), (_, after) in zip(times, times[1:])]
-    assert [wait >= least for wait, least in zip(waits, (0.02, 0.04, 0.08))] == [True] * 3
+    waits = [after - before for (_, before), (_, after) in itertools.pairwise(times)]
+    leasts = (0.02, 0.04, 0.08)
+    assert all(wait >= least for wait, least in zip(waits, leasts, strict=True))
 
 
 def test_only_the_failed_handler_of_a_delivery_runs_again(target: Target) -> None:

@@ -15,7 +15,6 @@ from eventbus import (
     AuthenticationError,
     BusClosedError,
     ConfigurationError,
-    DeadLetter,
     Event,
     EventBus,
     EventBusConfig,
@@ -188,21 +187,10 @@ def cron_job() -> None:
 
 
 def service() -> None:
-    bus.declare()
     bus.run()
     assert_type(bus.close(), bool)
     bus.close(timeout=1.0)
 
 
 def operations() -> None:
-    for letter in bus.dead_letters.list(group="*"):
-        assert_type(letter, DeadLetter)
-        assert_type(letter.id, str)
-        assert_type(letter.event, Event | None)
-        assert_type(letter.attempts, int)
-        assert_type(letter.failed_at, datetime)
-        print(letter.reason, letter.error, letter.traceback)
-    for durable in bus.subscriptions.list():
-        print(durable)
-    bus.subscriptions.drop("mailer", "user.created")
     print(bus.health(), bus.stats())

@@ -58,7 +58,8 @@ def test_the_environment_chooses_the_provider_and_its_settings(tmp_path):
 
 
 def test_empty_variables_count_as_unset():
-    assert resolve(None, {env.EVENT_BUS_PROVIDER: "", env.EVENT_BUS_PREFIX: ""}).provider == "memory"
+    environ = {env.EVENT_BUS_PROVIDER: "", env.EVENT_BUS_PREFIX: ""}
+    assert resolve(None, environ).provider == "memory"
 
 
 def test_a_variable_that_replaces_an_explicit_value_warns_once_and_names_both(caplog):
@@ -141,7 +142,6 @@ def test_passwords_are_never_shown(config, caplog):
 def test_brokers_and_paths_are_normalised(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert resolve("kafka://h1:9092,h2:9092").provider_config.brokers == ("h1:9092", "h2:9092")
-    assert resolve(EventBusConfig(provider="sqlite", sqlite=SQLiteConfig(path="e.db"))).location == (
-        f"sqlite:///{tmp_path}/e.db"
-    )
+    relative = EventBusConfig(provider="sqlite", sqlite=SQLiteConfig(path="e.db"))
+    assert resolve(relative).location == f"sqlite:///{tmp_path}/e.db"
     assert KafkaConfig(brokers=["h:1"]).brokers == ("h:1",)
