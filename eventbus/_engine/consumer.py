@@ -15,6 +15,7 @@ from time import monotonic
 
 from ..errors import TransportError
 from ..transports.base import Budget, Consumer, Delivery, SubscriptionId, Transport
+from .binding import Binding
 from .breaker import Breaker
 from .dispatcher import Dispatcher
 from .member import Member
@@ -84,6 +85,11 @@ class ConsumerLoop:
         """Stop fetching for a member; what has not begun goes back, what runs is settled."""
         member.removed = True
         self._commands.append(lambda consumer: self._detach(consumer, member))
+        self.wake()
+
+    def remove_handler(self, member: Member, binding: Binding) -> None:
+        """Give back what waits for another attempt of a handler that was cancelled."""
+        self._commands.append(lambda _: self._outcomes.hand_back_waiting(member, binding))
         self.wake()
 
     def drain(self, deadline: float) -> None:
@@ -218,7 +224,7 @@ class ConsumerLoop:
     def _begin_draining(self) -> None:
         self._outcomes.draining = True
         for member in self.members:
-            self._outcomes.release(member, member.take_back())
+            self._outcomes.take_back(member)
         self._outcomes.hand_back_waiting()
 
     def _end(self, consumer: Consumer) -> None:
@@ -236,7 +242,7 @@ class ConsumerLoop:
                 self._hand_back(member)
 
     def _hand_back(self, member: Member) -> None:
-        self._outcomes.release(member, member.take_back())
+        self._outcomes.take_back(member)
         self._outcomes.hand_back_waiting(member)
 
     def _must_settle(self, now: float, settle_at: float) -> bool:
@@ -287,7 +293,7 @@ class ConsumerLoop:
             member.window.waited(waited)
             if stuck and waited > self._renewal:
                 # All workers are stuck: a peer can begin what waits here.
-                self._outcomes.release(member, member.take_back())
+                self._outcomes.take_back(member)
 
     # -- fetching ----------------------------------------------------------------------------
 

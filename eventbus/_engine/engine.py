@@ -109,12 +109,16 @@ class Engine:
     def unbind(self, member: Member, binding: Binding) -> None:
         """Stop a handler; the member goes with its last one."""
         with self._lock:
-            if not member.remove(binding) or self.members.get(member.id) is not member:
-                return
-            del self.members[member.id]
+            last = member.remove(binding)
+            if last and self.members.get(member.id) is member:
+                del self.members[member.id]
         for loop in self.loops:
-            if member in loop.members:
+            if member not in loop.members:
+                continue
+            if last:
                 loop.remove(member)
+            else:
+                loop.remove_handler(member, binding)
 
     def recompose(self) -> None:
         """Wrap all handlers anew after the middleware has changed."""

@@ -86,8 +86,12 @@ class Member:
         """The session is gone, and the receipts with it: what is held here comes again."""
         for delivery in self.in_flight:
             delivery.receipt = None
-        for delivery in self.take_back():
+        released, retries = self.take_back()
+        for delivery in released:
             self.forget(delivery)
+        for attempt in retries:
+            if self.withdraw(attempt):
+                self.forget(attempt.delivery)
 
     # -- handlers ------------------------------------------------------------------------
 
@@ -169,18 +173,24 @@ class Member:
             self.in_flight.discard(delivery)
             self.in_flight_bytes -= len(delivery.data)
 
-    def take_back(self) -> list[Delivery]:
-        """Stop everything that has not begun; return the deliveries to be released now.
+    def take_back(self) -> tuple[list[Delivery], list[Attempt]]:
+        """Stop everything that has not begun.
 
-        A delivery of which another handler runs already is released when that one is done.
+        Returns:
+            The deliveries to be released now (one of which another handler runs already is
+            released when that one is done), and the retries whose count must not be forgotten.
         """
-        released = []
+        released, retries = [], []
         with self._lock:
             released += self._lanes.clear_waiting()
             for attempt in list(self.unstarted):
-                if self.unstarted.pop(attempt, None) is not None and self._withdraw(attempt):
+                if self.unstarted.pop(attempt, None) is None:
+                    continue
+                if attempt.number > attempt.delivery.attempt:
+                    retries.append(attempt)
+                elif self._withdraw(attempt):
                     released.append(attempt.delivery)
-        return released
+        return released, retries
 
     def withdraw(self, attempt: Attempt) -> bool:
         """Give up on an attempt; `True` when nothing else of its delivery goes on here."""

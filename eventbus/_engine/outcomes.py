@@ -6,6 +6,7 @@ from time import monotonic
 
 from ..transports.base import Capabilities, Delivery, Settlement
 from . import failures
+from .binding import Binding
 from .breaker import Breaker
 from .member import Member
 from .timers import Timers
@@ -55,11 +56,25 @@ class Outcomes:
                 member.counters.released += 1
                 self.settlement.releases.append(delivery)
 
-    def hand_back_waiting(self, member: Member | None = None) -> None:
-        """Move retries out of this process: parked with their attempts, or released in order."""
+    def take_back(self, member: Member) -> None:
+        """Give back what has not begun; retries keep their count."""
+        released, retries = member.take_back()
+        self.release(member, released)
+        for attempt in retries:
+            self._hand_back(member, attempt, 0.0)
+
+    def hand_back_waiting(
+        self, member: Member | None = None, binding: Binding | None = None
+    ) -> None:
+        """Move retries out of this process: parked with their attempts, or released in order.
+
+        Args:
+            member: only those of this member.
+            binding: only those of this handler.
+        """
         for due, attempt in self.timers.clear():
             owner = attempt.binding.member
-            if member is not None and owner is not member:
+            if member not in (None, owner) or binding not in (None, attempt.binding):
                 self.timers.add(due, attempt)
                 continue
             owner.waiting -= 1

@@ -126,11 +126,13 @@ def test_publish_soon_is_flushed_at_exit(tmp_path):
 def test_run_drains_on_a_signal_and_leaves_with_zero(url, number):
     process = start(
         """
-        import sys, time
+        import signal, sys, time
         from eventbus import EventBus
         bus = EventBus(sys.argv[1], group="g", environ={})
         @bus.on("a.b")
         def handle(event):
+            while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                time.sleep(0.01)
             print("begun", flush=True)
             time.sleep(0.5)
             print("done", flush=True)
@@ -150,11 +152,13 @@ def test_run_drains_on_a_signal_and_leaves_with_zero(url, number):
 def test_a_second_signal_forces_the_end(url):
     process = start(
         """
-        import sys, threading
+        import signal, sys, threading, time
         from eventbus import EventBus
         bus = EventBus(sys.argv[1], group="g", environ={})
         @bus.on("a.b")
         def handle(event):
+            while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                time.sleep(0.01)
             print("begun", flush=True)
             threading.Event().wait()
         bus.start()
