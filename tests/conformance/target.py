@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -115,6 +115,11 @@ class Received:
     @property
     def payloads(self) -> list[Any]:
         return [event.payload for event in self.events]
+
+    def wait_for_payloads(self, payloads: Iterable[Any]) -> None:
+        """Wait until each of these was received at least once."""
+        wanted = set(payloads)
+        wait_for(lambda: wanted <= set(self.payloads))
 
     def wait(self, number: int, timeout: float = PATIENCE) -> list[Event]:
         """Wait until at least so many events have come."""

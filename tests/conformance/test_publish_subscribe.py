@@ -298,7 +298,7 @@ def test_members_that_only_fail_and_close_lose_nothing(target: Target) -> None:
         bus.subscribe("fragile", failing)
         if round == 0:
             bus.publish_many([("fragile", n) for n in range(50)])
-        wait_for(lambda: {e.payload for e in failing.events} == set(range(50)))
+        failing.wait_for_payloads(range(50))
         assert bus.close()
 
     healthy, received = target.bus(), Received(name="fragile")
