@@ -100,5 +100,20 @@ def test_shortened_names_fit_and_stay_apart(name, limit):
     assert shorten(name + "x", limit) != short
 
 
+@given(
+    st.lists(st.text(st.sampled_from("ab.-0f"), min_size=1, max_size=70), unique=True),
+    st.integers(32, 60),
+)
+def test_shortening_is_injective_also_for_its_own_results(some, limit):
+    some = {*some, *(shorten(name, limit) for name in some)}
+    assert len({shorten(name, limit) for name in some}) == len(some)
+
+
+@given(patterns, patterns, st.lists(names, max_size=20))
+def test_patterns_of_one_spelling_match_the_same(one, other, some):
+    if canonical(one) == canonical(other):
+        assert [matches(one, name) for name in some] == [matches(other, name) for name in some]
+
+
 def test_literals_have_no_wildcard():
     assert is_literal("a.b") and not is_literal("a.*")

@@ -25,6 +25,18 @@ def test_a_delay_is_within_its_bounds(policy, attempt, chance):
     assert low * (1 - 1e-9) <= delay <= base * (1 + 1e-9)
 
 
+@given(policies, st.integers(1, 10**6))
+def test_delays_never_shrink_and_never_pass_the_maximum(policy, attempt):
+    now, later = (policy.delay(n, lambda: 1.0) for n in (attempt, attempt + 1))
+    assert now <= later <= policy.maximum
+
+
+def test_no_attempt_overflows():
+    policy = RetryPolicy(initial=1e300, maximum=1e308, multiplier=1e300, jitter=False)
+    assert policy.delay(10**18) == 1e308
+    assert RetryPolicy(initial=0, jitter=False).delay(10**6) == 0
+
+
 def test_delays_double_up_to_the_maximum():
     policy = RetryPolicy(initial=1, maximum=5, multiplier=2, jitter=False)
     assert [policy.delay(n) for n in (1, 2, 3, 4, 100)] == [1, 2, 4, 5, 5]

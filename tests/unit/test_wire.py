@@ -105,20 +105,84 @@ def test_timestamps_as_go_writes_them_are_read(fraction):
     assert event.metadata == {}
 
 
-def go_events():
-    fixture = json.loads((FIXTURES / "watermill-redis.json").read_text())
-    for message in fixture["messages"]:
-        yield pytest.param(
-            fixture["topic"], base64.b64decode(message["fields"]["payload"]),
-            id=message["case"][:30],
-        )
+#: Where a client finds the payload in a message of each transport.
+PAYLOADS = {
+    "redis": lambda message: base64.b64decode(message["fields"]["payload"]),
+    "kafka": lambda message: base64.b64decode(message["value"]),
+    "rabbitmq": lambda message: base64.b64decode(message["body"]),
+    "nats": lambda message: base64.b64decode(message["data"]),
+    "postgres": lambda message: message["payload"].encode(),
+    "sqlite": lambda message: base64.b64decode(message["payload"]),
+}
 
 
-@pytest.mark.parametrize(("topic", "data"), list(go_events()))
-def test_events_that_go_wrote_are_read_and_foreign_ones_refused(topic, data):
-    if b'"type"' in data:
-        event = decode(data, topic=topic)
-        assert event.payload == json.loads(data)["payload"]
-    else:
-        with pytest.raises(SerializationError):
-            decode(data, topic=topic)
+def go_messages(foreign):
+    for transport, payload in PAYLOADS.items():
+        fixture = json.loads((FIXTURES / f"watermill-{transport}.json").read_text("utf-8"))
+        for message in fixture["messages"]:
+            if message["case"].startswith("foreign") == foreign:
+                name = f"{transport}-{message['case'][:24]}"
+                yield pytest.param(fixture["topic"], payload(message), id=name)
+
+
+def test_every_transport_has_six_events_and_one_foreign_message():
+    assert len(list(go_messages(foreign=False))) == 6 * len(PAYLOADS)
+    assert len(list(go_messages(foreign=True))) == len(PAYLOADS)
+
+
+@pytest.mark.parametrize(("topic", "data"), list(go_messages(foreign=False)))
+def test_events_that_go_wrote_are_read(topic, data):
+    event, written = decode(data, topic=topic), json.loads(data)
+    assert (event.id, event.type, event.topic) == (written["id"], topic, topic)
+    assert (event.payload, event.metadata) == (written["payload"], written["metadata"])
+    whole, _, fraction = written["timestamp"].removesuffix("Z").partition(".")
+    at = datetime.strptime(whole + "Z", "%Y-%m-%dT%H:%M:%S%z")
+    assert event.timestamp == at.replace(microsecond=int(fraction[:6].ljust(6, "0")))
+
+
+@pytest.mark.parametrize(("topic", "data"), list(go_messages(foreign=False)))
+def test_events_that_go_wrote_are_written_back_the_same(topic, data):
+    event = decode(data, topic=topic)
+    assert decode(encode(event), topic=topic) == event
+
+
+@pytest.mark.parametrize(("topic", "data"), list(go_messages(foreign=True)))
+def test_a_message_of_somebody_else_is_refused(topic, data):
+    with pytest.raises(SerializationError, match=r"not an event: .*`id`"):
+        decode(data, topic=topic)
+
+
+def test_100000_levels_are_refused_when_read():
+    nested = b"[" * 100_000 + b"]" * 100_000
+    data = b'{"id":"1","type":"a","timestamp":"2026-01-01T00:00:00Z","payload":' + nested + b"}"
+    with pytest.raises(SerializationError, match="nested deeper than 100 levels"):
+        decode(data, topic="a")
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (float("nan"), "payload is nan, which JSON cannot express; send None"),
+        (float("-inf"), "payload is -inf, which JSON cannot express; send None"),
+        ("a\udfff", "payload contains half a surrogate pair at index 1; remove it"),
+        (10**4999, "payload is beyond 64 bits; send it as text"),
+        (-(2**63) - 1, "payload is beyond 64 bits; send it as text"),
+        (2**64, "payload is beyond 64 bits; send it as text"),
+        (b"", "payload is of type bytes, which JSON cannot express; send text, for example base64"),
+        ({1}, "payload is of type set, which JSON cannot express; send sorted(...) of it"),
+        ({1: 2}, "payload has the key 1, a int, but keys are text; use str(key)"),
+        ({"\ud800": 2}, "payload has the key '\\ud800', which contains half a surrogate pair"),
+        (deep(100), "is nested deeper than 100 levels or contains itself; flatten it"),
+    ],
+    ids=["nan", "infinity", "surrogate", "5000-digits", "below", "above", "bytes", "set",
+         "int-key", "surrogate-key", "deep"],
+)
+def test_the_message_says_what_is_wrong_and_what_to_do(payload, message):
+    with pytest.raises(SerializationError) as caught:
+        encode(Event("a.b", payload))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("payload", [2**64 - 1, -(2**63), deep(99)], ids=["max", "min", "deep"])
+def test_the_largest_that_fits_is_read_back(payload):
+    assert decode(encode(Event("a", payload)), topic="a").payload == payload
