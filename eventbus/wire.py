@@ -62,7 +62,7 @@ _to_json = msgspec.json.Encoder(enc_hook=_to_plain).encode
 _read_any = msgspec.json.Decoder().decode
 _read_event = msgspec.json.Decoder(_Read).decode
 _ALL_DIGITS_NINE = bytes.maketrans(b"012345678", b"999999999")
-# No integer beyond 64 bits has fewer digits, and no float prints as many.
+# No 64-bit integer has fewer digits when it overflows; a float never prints as many.
 _MANY_DIGITS = b"9" * 19
 _parse_rfc3339 = re.compile(
     r"([0-9-]{10}T[0-9:]{8})(?:(\.[0-9]{1,6})[0-9]*)?(Z|[+-][0-9]{2}:[0-9]{2})"

@@ -73,8 +73,11 @@ def named(field: str, value: Any, check: Callable[[str], str]) -> str:
 
 
 def _quiet(error: ValueError, value: str) -> str:
-    # A URL pasted into the wrong field is quoted by the name grammar's message.
-    return f"{redact(value)!r} is no name" if {"@", "/"} & set(value) else str(error)
+    # The grammar's message quotes the name, which may be a URL pasted into the wrong field.
+    if not set("@/:%") & set(value):
+        return str(error)
+    _, _, reason = str(error).rpartition(": ")
+    return f"{redact(value)!r}: {reason}"
 
 
 def file_path(field: str, value: Any) -> str:

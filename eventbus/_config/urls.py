@@ -78,7 +78,7 @@ def redact(url: str) -> str:
         query = "" if parts.query is None else "?" + "&".join(map(_mask, parts.query.split("&")))
         return f"{parts.scheme}://{user}{parts.hosts}{parts.path}{query}"
     if _BROKERS.fullmatch(url) or re.fullmatch(rf"{_SCHEME}:", url):
-        return url
+        return str(url)  # Not a Secret, whose representation comes back here.
     scheme = re.match(rf"{_SCHEME}://", url)
     return f"{scheme[0]}***" if scheme else "***"
 

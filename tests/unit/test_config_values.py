@@ -60,7 +60,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
 
 @pytest.mark.parametrize("provider", Provider)
 def test_a_provider_reads_as_its_name(provider: Provider) -> None:
-    assert str(provider) == f"{provider}" == "%s" % provider == provider.value == provider
+    assert str(provider) == f"{provider}" == format(provider) == provider.value == provider
     assert EventBusConfig(provider=provider.value).provider is provider
 
 
@@ -182,8 +182,10 @@ def test_an_unknown_assignor_names_the_closest() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [MemoryConfig, RedisConfig, KafkaConfig, RabbitMQConfig, NATSConfig, PostgresConfig]
-    + [SQLiteConfig],
+    [
+        MemoryConfig, RedisConfig, KafkaConfig, RabbitMQConfig, NATSConfig, PostgresConfig,
+        SQLiteConfig,
+    ],
 )
 def test_every_provider_may_have_a_consumer_group_of_its_own(config: Any) -> None:
     assert config().consumer_group is None
