@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any
 
@@ -98,6 +99,35 @@ def test_gochannel_is_memory_and_replaces_nothing(caplog: pytest.LogCaptureFixtu
 @pytest.mark.parametrize("variable", ["REDIS_URL", "EVENT_BUS_DB_PATH", "KAFKA_BROKERS"])
 def test_a_variable_of_another_provider_has_no_effect(variable: str) -> None:
     assert effective({variable: "http://nonsense"}, "memory:") == effective({}, "memory:")
+
+
+SERVERS = {
+    "redis": ("redis", "REDIS_URL"),
+    "rabbitmq": ("amqp", "RABBITMQ_URL"),
+    "nats": ("nats", "NATS_URL"),
+    "postgres": ("postgresql", "POSTGRES_URL"),
+}
+#: Every source of a setting, the lowest first.
+SOURCES = ["default", "object", "query", "argument", "environment"]
+
+
+@pytest.mark.parametrize("provider", SERVERS)
+@pytest.mark.parametrize(("lower", "higher"), list(itertools.combinations(SOURCES, 2)))
+def test_of_two_sources_the_higher_wins(provider: str, lower: str, higher: str) -> None:
+    scheme, variable = SERVERS[provider]
+    query = "?consumer_group=query" if "query" in (lower, higher) else ""
+    settings: dict[str, Any] = {"provider": provider}
+    own: dict[str, Any] = {"url": f"{scheme}://h/0{query}"}
+    if "object" in (lower, higher):
+        own["consumer_group"] = "object"
+    settings[provider] = type(EventBusConfig(provider=provider).provider_config)(**own)
+    arguments = {"consumer_group": "argument"} if "argument" in (lower, higher) else {}
+    environ = {"EVENT_BUS_CONSUMER_GROUP": "environment"} if higher == "environment" else {}
+
+    assert effective(environ, EventBusConfig(**settings), **arguments).group == higher
+    moved = {**environ, variable: f"{scheme}://elsewhere"}
+    config = effective(moved, EventBusConfig(**settings), **arguments)
+    assert (config.group, config.location) == (higher, f"{scheme}://elsewhere")
 
 
 REDIS = EventBusConfig(provider="redis", redis=RedisConfig(url="redis://old"))
@@ -238,6 +268,8 @@ def test_a_provider_from_the_environment_needs_its_own_settings() -> None:
         ("memory", "EVENT_BUS_PREFIX", "a/b"),
         ("memory", "EVENT_BUS_MAX_CONCURRENT_HANDLERS", "many"),
         ("memory", "EVENT_BUS_MAX_CONCURRENT_HANDLERS", "0"),
+        ("memory", "EVENT_BUS_MAX_CONCURRENT_HANDLERS", "1e3"),
+        ("memory", "EVENT_BUS_PREFIX", "_eventbus"),
         ("memory", "EVENT_BUS_BUFFER_SIZE", "-1"),
         ("sqlite", "EVENT_BUS_DB_PATH", ":memory:"),
         ("redis", "REDIS_URL", "http://h"),

@@ -60,7 +60,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
 
 @pytest.mark.parametrize("provider", Provider)
 def test_a_provider_reads_as_its_name(provider: Provider) -> None:
-    assert str(provider) == f"{provider}" == format(provider) == provider.value == provider
+    assert str(provider) == f"{provider}" == provider.value == provider
     assert EventBusConfig(provider=provider.value).provider is provider
 
 
@@ -140,6 +140,14 @@ def test_a_buffer_holds_at_least_one_event(value: Any) -> None:
         MemoryConfig(buffer_size=value)
 
 
+@pytest.mark.parametrize("name", ["a:b", "a%2Fb", "a/b", "a@b"])
+def test_a_name_that_may_hold_a_password_is_hidden_but_its_wrong_character_named(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"'{name[1]}' at index 1") as caught:
+        EventBusConfig(prefix=name)
+
+    assert name not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "path",
     ["", ":memory:", "file:x.db?mode=ro", "dir/", "a\0b", b"x.db", 3, None, "sqlite:///x.db"],
@@ -183,7 +191,12 @@ def test_an_unknown_assignor_names_the_closest() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        MemoryConfig, RedisConfig, KafkaConfig, RabbitMQConfig, NATSConfig, PostgresConfig,
+        MemoryConfig,
+        RedisConfig,
+        KafkaConfig,
+        RabbitMQConfig,
+        NATSConfig,
+        PostgresConfig,
         SQLiteConfig,
     ],
 )
