@@ -111,13 +111,24 @@ class SQLiteTransport:
         """Write in the caller's transaction; whether it commits is the caller's affair."""
         self._check_connection(connection)
         with translated(self._path):
-            version = version_of(connection)
-            check_version(version, self._path)
-            if version < len(MIGRATIONS):
+            # Read elsewhere: a read in the caller's deferred transaction would fix its snapshot,
+            # and the write after it fail at once when another process has written meanwhile.
+            if self._version() < len(MIGRATIONS):
                 # Here, not on a connection of ours: the caller holds the file's write lock.
                 migrate(connection, self._path)
             ids = numbers(connection, dict.fromkeys(record.topic for record in records))
             _insert(connection, records, ids)
+
+    def _version(self) -> int:
+        if self._main is not None:
+            return len(MIGRATIONS)
+        reader = sqlite3.connect(self._path)
+        try:
+            version = version_of(reader)
+        finally:
+            reader.close()
+        check_version(version, self._path)
+        return version
 
     def _check_connection(self, connection: Any) -> None:
         if not isinstance(connection, sqlite3.Connection):
