@@ -61,8 +61,8 @@ demo: $(VENV)/.installed-$(demo_extras) ## Sign-up demo with Flask (URL=redis://
 	$(bin)/python examples/signup/run.py $(if $(URL),--url '$(URL)')
 
 .PHONY: bench
-bench: venv ## Measure throughput and latency (TRANSPORT=sqlite for one transport)
-	$(bin)/python -m benchmarks $(if $(TRANSPORT),--transport $(TRANSPORT))
+bench: venv ## Measure throughput and latency (TRANSPORT=memory or sqlite for one of them)
+	$(bin)/python -m benchmarks $(if $(TRANSPORT),--only $(TRANSPORT))
 
 .PHONY: coverage
 coverage: ## Lines the last `make test` missed, also as HTML in .coverage-html
