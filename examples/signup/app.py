@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+import lifeline
 from flask import Flask, request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -36,6 +37,7 @@ class QuietHandler(WSGIRequestHandler):
 
 def main() -> None:
     """Serve on a free port of the loopback interface and print it."""
+    lifeline.hold()
     with EventBus(sys.argv[1], group="signup", environ={}) as bus:
         server = make_server(
             "127.0.0.1", int(os.environ.get("PORT", "0")), create_app(bus), threaded=True,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 
+import lifeline
 from journal import Journal
 
 from eventbus import EventBus
 
 
 def main() -> None:
+    lifeline.hold()
     url, journal_path = sys.argv[1:3]
     journal = Journal(journal_path)
     bus = EventBus(url, group="audit", environ={})

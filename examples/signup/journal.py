@@ -31,8 +31,8 @@ class Journal:
 
 
 def read(path: str | Path) -> list[Entry]:
-    """All entries so far."""
+    """All entries so far; a last line without its end is still being written, and left out."""
     if not os.path.exists(path):
         return []
-    lines = Path(path).read_text().splitlines()
+    *lines, _ = Path(path).read_bytes().split(b"\n")
     return [Entry(*json.loads(line)) for line in lines]

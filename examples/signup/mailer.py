@@ -10,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import lifeline
 from journal import Journal
 
 from eventbus import Event, EventBus
 
 
 def main() -> None:
+    lifeline.hold()
     url, folder, journal_path = sys.argv[1:4]
     outbox, journal = Path(folder), Journal(journal_path)
     bus = EventBus(url, group="mailer", environ={})

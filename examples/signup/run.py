@@ -1,6 +1,6 @@
 """Sign-ups through HTTP, two consumer groups, one of them killed three times, nothing lost.
 
-Exits with 1 if an event was lost.
+Exits with 1 if an event was lost or a process failed, with 2 if it was started in a wrong way.
 """
 
 from __future__ import annotations
@@ -8,18 +8,22 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import statistics
-import subprocess
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
-from types import TracebackType
 
 import journal
+import report
+from stage import Failed, Stage
 
-HERE = Path(__file__).parent
+from eventbus import ConfigurationError, EventBus
+from eventbus.transports import capabilities
+
 #: Seconds in which both groups must have everything once the last sign-up is answered.
 PATIENCE = 30.0
 CLIENTS = 4
@@ -27,131 +31,105 @@ CLIENTS = 4
 KILLS = (0.25, 0.5, 0.75)
 
 
-class Stage:
-    """The processes of the demo; all are gone at the end, whatever happens."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url = url
-        self.mails = folder / "outbox"
-        self.journals = {"mailer": folder / "mailer.journal", "audit": folder / "audit.journal"}
-        self.mails.mkdir()
-        self._running: list[subprocess.Popen[str]] = []
-
-    def __enter__(self) -> Stage:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for process in self._running:
-            process.kill()
-            process.wait()
-
-    def mailer(self) -> subprocess.Popen[str]:
-        return self._start("mailer.py", str(self.mails), str(self.journals["mailer"]))[0]
-
-    def audit(self) -> subprocess.Popen[str]:
-        return self._start("audit.py", str(self.journals["audit"]))[0]
-
-    def app(self) -> int:
-        return int(self._start("app.py")[1])
-
-    def _start(self, script: str, *arguments: str) -> tuple[subprocess.Popen[str], str]:
-        process = subprocess.Popen(
-            [sys.executable, str(HERE / script), self.url, *arguments],
-            stdout=subprocess.PIPE, text=True,
-        )
-        self._running.append(process)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{script} did not start; see its error above")
-        return process, line.strip()
-
-
 def sign_up(port: int, users: range) -> list[str]:
     """Sign users up over one connection; return the ids of the confirmed events."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    ids = []
-    for user in users:
-        body = json.dumps({"id": user, "email": f"user{user}@example.com"})
+    with closing(connection):
+        return [_sign_up(connection, user) for user in users]
+
+
+def _sign_up(connection: http.client.HTTPConnection, user: int) -> str:
+    body = json.dumps({"id": user, "email": f"user{user}@example.com"})
+    try:
         connection.request("POST", "/signup", body, {"Content-Type": "application/json"})
         response = connection.getresponse()
-        answer = json.loads(response.read())
-        if response.status != 201:
-            raise SystemExit(f"sign-up {user} failed: {answer}")
-        ids.append(answer["event"])
-    connection.close()
-    return ids
+        answer = response.read().decode()
+    except (OSError, http.client.HTTPException) as error:
+        raise Failed(f"sign-up {user} got no answer: {error}") from error
+    if response.status != 201:
+        raise Failed(f"sign-up {user} failed with status {response.status}: {answer}")
+    event: str = json.loads(answer)["event"]
+    return event
 
 
-def drive(stage: Stage, signups: int) -> list[str]:
-    """Run all sign-ups and kill the mailer in between."""
-    stage.audit()
-    mailer = stage.mailer()
-    port = stage.app()
-    published: list[str] = []
-    ends = [int(signups * part) for part in KILLS] + [signups]
+def drive(stage: Stage, clients: ThreadPoolExecutor, signups: int) -> set[str]:
+    """Run all sign-ups and kill the mailer in between; return the ids of their events."""
+    stage.start_groups()
+    port = stage.start_app()
+    published: set[str] = set()
     begin = 0
-    with ThreadPoolExecutor(CLIENTS) as clients:
-        for end in ends:
-            shares = [range(begin + n, end, CLIENTS) for n in range(CLIENTS)]
-            for ids in clients.map(sign_up, [port] * CLIENTS, shares):
-                published += ids
-            begin = end
-            if end < signups:
-                mailer.kill()
-                mailer.wait()
-                print(f"{end:>6} sign-ups: mailer killed and started again", flush=True)
-                mailer = stage.mailer()
+    for end in [*(int(signups * part) for part in KILLS), signups]:
+        shares = [range(begin + n, end, CLIENTS) for n in range(CLIENTS)]
+        for ids in clients.map(sign_up, [port] * CLIENTS, shares):
+            published.update(ids)
+        begin = end
+        if end < signups:
+            stage.kill_and_restart_mailer()
+            print(f"{end:>6} sign-ups: mailer killed and started again", flush=True)
     return published
 
 
-def wait_until_handled(stage: Stage, published: list[str]) -> None:
+def wait_until_handled(stage: Stage, published: set[str]) -> None:
     """Return when both groups have everything, or patience is over."""
     deadline = time.monotonic() + PATIENCE
-    wanted = set(published)
     for path in stage.journals.values():
-        while not wanted <= {entry.event_id for entry in journal.read(path)}:
+        while not published <= {entry.event_id for entry in journal.read(path)}:
             if time.monotonic() >= deadline:
                 return
-            time.sleep(0.05)
+            stage.wait(0.05)
 
 
-def report(stage: Stage, published: list[str]) -> int:
-    """Print the table and return how many events were lost."""
-    head = ("group", "published", "handled", "duplicates", "lost", "p50 ms", "p99 ms")
-    print(" ".join(f"{name:>10}" for name in head))
-    lost = 0
-    for group, path in stage.journals.items():
-        entries = journal.read(path)
-        first: dict[str, float] = {}
-        for entry in entries:
-            first.setdefault(entry.event_id, entry.latency)
-        missing = len(set(published) - first.keys())
-        cuts = statistics.quantiles([1000 * s for s in first.values()] or [0.0, 0.0], n=100)
-        row = (group, len(published), len(first), len(entries) - len(first), missing)
-        print(" ".join(f"{cell:>10}" for cell in (*row, f"{cuts[49]:.1f}", f"{cuts[98]:.1f}")))
-        lost += missing
-    mails = len(list(stage.mails.glob("*.txt")))
-    print(f"{mails} mails in the outbox for {len(published)} users")
-    return lost + (len(published) - mails)
+def play(url: str, folder: Path, signups: int) -> int:
+    """The whole demo; return how many events or mails were lost."""
+    # The stage ends first: requests that are under way then fail instead of being waited for.
+    with ThreadPoolExecutor(CLIENTS) as clients, Stage(url, folder) as stage:
+        published = drive(stage, clients, signups)
+        wait_until_handled(stage, published)
+        lost = report.table(stage.journals, published)
+        mails = len(list(stage.mails.glob("*.txt")))
+        print(f"{mails} mails in the outbox for {signups} users")
+        return lost + max(0, signups - mails)
 
 
-def main() -> int:
+def check_url(url: str) -> None:
+    """Raise ConfigurationError where processes could not share the events."""
+    with EventBus(url, group="signup", environ={}) as bus:
+        provider = str(bus.config.provider)
+    if not capabilities(provider).multi_process:
+        raise ConfigurationError(
+            f"the demo runs in several processes, but {provider} lives inside one: use a URL "
+            "such as sqlite:///events.db"
+        )
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", help="where the events go; a fresh SQLite file by default")
     parser.add_argument("--signups", type=int, default=2000)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="eventbus-demo-") as folder:
-        url = options.url or f"sqlite:///{folder}/events.db"
-        started = time.monotonic()
-        with Stage(url, Path(folder)) as stage:
-            published = drive(stage, options.signups)
-            wait_until_handled(stage, published)
-            lost = report(stage, published)
-        print(f"done in {time.monotonic() - started:.1f} s")
+    options = parser.parse_args(arguments)
+    if options.signups < 1:
+        parser.error(f"--signups must be at least 1, not {options.signups}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    started = time.monotonic()
+    try:
+        with tempfile.TemporaryDirectory(prefix="eventbus-demo-") as folder:
+            url = options.url or f"sqlite:///{folder}/events.db"
+            check_url(url)
+            lost = play(url, Path(folder), options.signups)
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Failed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    print(f"done in {time.monotonic() - started:.1f} s")
     return 1 if lost else 0
 
 
