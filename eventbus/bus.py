@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 from .config import EventBusConfig, effective_config
 from .event import Event
 from .health import Health, Stats, SubscriptionHealth
-from .patterns import canonical
+from .patterns import canonical, type_within
 from .retry import RetryPolicy
-from .subscription import Subscription
+from .subscription import Subscription, Subscriptions
 
 # The engine is imported with the first bus: many a module imports `Event` alone.
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from ._engine.binding import Handler, Middleware
     from ._engine.engine import Engine
-    from .transports.base import StartFrom
+    from .deadletter import DeadLetters
+    from .transports.base import Finding, StartFrom
 
 H = TypeVar("H", bound="Handler")
 
@@ -204,6 +205,24 @@ class EventBus:
                 self._started += 1
         return self
 
+    def declare(self, timeout: float | None = 30.0) -> None:
+        """Create the durable subscriptions of all declared handlers, without consuming.
+
+        Run it like a migration, before anything publishes: from then on every matching event
+        waits for its handlers. Those that exist already stay as they are.
+
+        Args:
+            timeout: seconds to wait for the broker in all; `None` waits for ever.
+
+        Raises:
+            TransportUnavailable: the broker did not answer in time.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
+        for item in list(self._declared):
+            left = None if deadline is None else max(0.0, deadline - monotonic())
+            id = self._engine.subscription_id(item.pattern, item.group)
+            self._engine.declare(id, item.start_from, left)
+
     def run(self) -> None:
         """Start, and handle events until SIGTERM or SIGINT; then close. A second signal forces.
 
@@ -273,6 +292,31 @@ class EventBus:
             ok=all(one.state == "running" for one in subscriptions),
             subscriptions=tuple(subscriptions),
         )
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Events that handlers have finally failed: list, get, replay, purge."""
+        from .deadletter import DeadLetters
+
+        return DeadLetters(self._engine)
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        """The durable subscriptions on the broker: list, drop."""
+        return Subscriptions(self._engine)
+
+    def topics(self) -> list[str]:
+        """The event types ever published under the prefix that the broker still knows."""
+        found = (type_within(self.config.prefix, topic) for topic in self._engine.topics())
+        return sorted(type for type in found if type is not None)
+
+    def diagnose(self) -> list[Finding]:
+        """What is right and wrong with the broker: `level`, `subject` and `message` of each.
+
+        Raises:
+            TransportError: the broker did not answer.
+        """
+        return list(self._engine.diagnose())
 
     def stats(self) -> Stats:
         """Counters since the bus was made."""

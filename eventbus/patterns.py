@@ -96,6 +96,14 @@ def type_of(prefix: str, topic: str) -> str:
     return check_type(topic[len(prefix) + 1 :] if prefix else topic)
 
 
+def type_within(prefix: str, topic: str) -> str | None:
+    """Return the event type of a topic; `None` where `type_of` raises."""
+    try:
+        return type_of(prefix, topic)
+    except ValueError:
+        return None
+
+
 @lru_cache(maxsize=1_000)
 def canonical(pattern: str) -> str:
     """Return the one spelling that all patterns of the same meaning share.
@@ -123,6 +131,15 @@ def with_prefix(prefix: str, pattern: str) -> str:
     if not check_prefix(prefix):
         return spelling
     return canonical(f"{prefix}.{'*.**' if spelling == '**' else spelling}")
+
+
+def without_prefix(prefix: str, pattern: str) -> str | None:
+    """Return the pattern for types that `with_prefix` was given; `None` outside the prefix."""
+    if not prefix:
+        return pattern
+    if not pattern.startswith(prefix + "."):
+        return None
+    return canonical(pattern[len(prefix) + 1 :])
 
 
 def is_literal(pattern: str) -> bool:

@@ -41,6 +41,10 @@ class _Read(msgspec.Struct):
     metadata: dict[str, str] | None = None
 
 
+class _Identity(msgspec.Struct):
+    id: str
+
+
 # Subclasses that msgspec does not take for what they are, such as Django's SafeString.
 _PLAIN: tuple[tuple[type, Callable[[Any], object]], ...] = (
     (str, str.__str__),
@@ -61,6 +65,7 @@ def _to_plain(value: object) -> object:
 _to_json = msgspec.json.Encoder(enc_hook=_to_plain).encode
 _read_any = msgspec.json.Decoder().decode
 _read_event = msgspec.json.Decoder(_Read).decode
+_read_identity = msgspec.json.Decoder(_Identity).decode
 _ALL_DIGITS_NINE = bytes.maketrans(b"012345678", b"999999999")
 # No 64-bit integer has fewer digits when it overflows; a float never prints as many.
 _MANY_DIGITS = b"9" * 19
@@ -128,6 +133,14 @@ def decode(
         return _decode(data, topic, prefix, key, attempt)
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as exc:
         raise SerializationError(f"not an event: {exc}") from exc
+
+
+def identity(data: bytes) -> str | None:
+    """The event's id, or `None` where the bytes are no event."""
+    try:
+        return _read_identity(data).id
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
 def _decode(data: bytes, topic: str, prefix: str, key: str | None, attempt: int) -> Event:

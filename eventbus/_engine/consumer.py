@@ -20,6 +20,7 @@ from .breaker import Breaker
 from .dispatcher import Dispatcher
 from .member import Member
 from .outcomes import Outcomes
+from .quarantine import Quarantine
 from .reconnect import PERMANENT_ERRORS, Reconnect
 from .watchdog import Watchdog
 
@@ -27,8 +28,9 @@ logger = logging.getLogger("eventbus.consumer")
 
 #: Seconds a fetch may wait when nothing is going on here.
 IDLE = 1.0
-#: Seconds between looks at a full or stuck dispatcher.
+#: Seconds between looks at a full or stuck dispatcher, and while a suspect is to run alone.
 TICK = 0.002
+PATIENT = 0.02
 #: So many acks are settled at once, without waiting for more.
 LARGE = 500
 #: Seconds between two looks at events that wait for a worker.
@@ -58,6 +60,7 @@ class ConsumerLoop:
         self._renewal = lease / 3
         self._name = name
         self._outcomes = Outcomes(transport.capabilities)
+        self._quarantine = Quarantine(dispatcher, self._outcomes)
         self._watchdog = Watchdog(dispatcher, handler_timeout)
         self._commands: deque[Callable[[Consumer], None]] = deque()
         self._wakeup = Event()
@@ -189,6 +192,7 @@ class ConsumerLoop:
     def _disown(self) -> None:
         for member in self.members:
             member.disown()
+        self._quarantine.disown()
         self._outcomes.take()
 
     # -- one session -------------------------------------------------------------------------
@@ -213,6 +217,8 @@ class ConsumerLoop:
             if now >= check_at:
                 check_at = now + WAITING_CHECK
                 self._check_waiting()
+            if self._quarantine:
+                self._quarantine.step(consumer, self._settle)
             if self._must_settle(now, settle_at) or draining:
                 self._settle(consumer)
                 settle_at = now + self._capabilities.settle_interval
@@ -225,6 +231,7 @@ class ConsumerLoop:
         self._outcomes.draining = True
         for member in self.members:
             self._outcomes.take_back(member)
+        self._quarantine.release()
         self._outcomes.hand_back_waiting()
 
     def _end(self, consumer: Consumer) -> None:
@@ -243,6 +250,7 @@ class ConsumerLoop:
 
     def _hand_back(self, member: Member) -> None:
         self._outcomes.take_back(member)
+        self._quarantine.release(member)
         self._outcomes.hand_back_waiting(member)
 
     def _must_settle(self, now: float, settle_at: float) -> bool:
@@ -300,6 +308,8 @@ class ConsumerLoop:
     def _timeout(self, now: float, renew_at: float, draining: bool) -> float:
         if draining or self._dispatcher.tick():
             return TICK
+        if self._quarantine:
+            return PATIENT
         if self._outcomes.settlement or any(m.finished or m.in_flight for m in self.members):
             longest = self._capabilities.settle_interval / 2
         else:
@@ -325,7 +335,7 @@ class ConsumerLoop:
     def _budgets(self) -> dict[SubscriptionId, Budget]:
         budgets: dict[SubscriptionId, Budget] = {}
         idle = self._dispatcher.idle
-        if self._stuck and not idle:
+        if self._quarantine or (self._stuck and not idle):
             return budgets
         for member in self.members:
             if member.removed or not member.bindings:
@@ -341,9 +351,13 @@ class ConsumerLoop:
     def _admit(self, id: SubscriptionId, deliveries: list[Delivery], asked: int) -> None:
         member = next(m for m in self.members if m.id == id and not m.removed)
         member.window.fetched(len(deliveries), asked)
-        unwanted = member.admit(deliveries)
+        unwanted = member.admit(self._quarantine.admit(member, deliveries))
         if unwanted:
             self._settle_unwanted(member, unwanted)
+        if self._quarantine:
+            # What has not begun is not to be there when a suspect kills the process.
+            for other in self.members:
+                self._outcomes.take_back(other)
         self._dispatcher.start()
 
     def _settle_unwanted(self, member: Member, deliveries: list[Delivery]) -> None:

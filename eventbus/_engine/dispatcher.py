@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
+from functools import partial
 from threading import Lock, get_ident
 from time import monotonic, perf_counter
 from typing import Protocol
@@ -75,6 +76,7 @@ class Dispatcher:
         self._executor: ThreadPoolExecutor | None = None
         self._lock = Lock()
         self._active = 0
+        self._holds = 0
         self._stopping = False
         self._mean = 0.0
         self.taken = 0
@@ -109,6 +111,34 @@ class Dispatcher:
             self._grow(min(waiting, max(1, self._active)))
         return self._active < self.cap
 
+    def hold(self) -> None:
+        """Let no further attempt begin until `resume`, but for those that run alone."""
+        with self._lock:
+            self._holds += 1
+
+    def resume(self) -> None:
+        """Take one `hold` back."""
+        with self._lock:
+            self._holds -= 1
+        self.start()
+
+    def reserve(self) -> bool:
+        """Make sure that nothing runs and nothing will; `False` while something does."""
+        with self._lock:
+            if self._active or self._stopping:
+                return False
+            self._active = 1
+            return True
+
+    def cancel_reservation(self) -> None:
+        with self._lock:
+            self._active = 0
+
+    def run_alone(self, attempt: Attempt) -> None:
+        """Run an attempt after `reserve`."""
+        self.taken += 1
+        self._submit(partial(self._alone, attempt))
+
     def stop(self) -> None:
         """Let no further attempt begin; those that run go on. Does not wait."""
         self._stopping = True
@@ -122,12 +152,12 @@ class Dispatcher:
     def _grow(self, count: int) -> None:
         for _ in range(count):
             with self._lock:
-                if self._stopping or self._active >= self.cap:
+                if self._stopping or self._holds or self._active >= self.cap:
                     return
                 self._active += 1
-            self._submit()
+            self._submit(self._loop)
 
-    def _submit(self) -> None:
+    def _submit(self, task: Callable[[], None]) -> None:
         try:
             with self._lock:
                 if self._executor is None and not self._stopping:
@@ -135,7 +165,7 @@ class Dispatcher:
                 executor = self._executor
             if executor is None:
                 raise RuntimeError("the dispatcher is stopped")
-            executor.submit(self._loop)
+            executor.submit(task)
         except RuntimeError:
             self._refused()
 
@@ -150,11 +180,17 @@ class Dispatcher:
     def _loop(self) -> None:
         end = monotonic() + SLICE
         useful = False
-        while not self._stopping and monotonic() < end:
+        while not self._stopping and not self._holds and monotonic() < end:
             useful = self._take(end) or useful
-        if useful and not self._stopping:
-            self._submit()
+        if useful and not self._stopping and not self._holds:
+            self._submit(self._loop)
         else:
+            self._leave()
+
+    def _alone(self, attempt: Attempt) -> None:
+        try:
+            self._work(attempt)
+        finally:
             self._leave()
 
     def _leave(self) -> None:

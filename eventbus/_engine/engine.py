@@ -16,7 +16,14 @@ from ..event import Event
 from ..patterns import check_group, with_prefix
 from ..retry import RetryPolicy
 from ..transports import make_transport
-from ..transports.base import StartFrom, SubscriptionId, Transport
+from ..transports.base import (
+    DeadLetterStore,
+    Finding,
+    StartFrom,
+    SubscriptionId,
+    SubscriptionInfo,
+    Transport,
+)
 from .binding import Binding, Handler, Middleware
 from .consumer import ConsumerLoop
 from .dispatcher import Dispatcher
@@ -213,6 +220,34 @@ class Engine:
             return self.transport.backlog(id)
         except TransportError:
             return None
+
+    def dead_letter_store(self) -> DeadLetterStore:
+        """The transport's store, while the bus is open."""
+        self._check_open()
+        return self.transport.dead_letters
+
+    def list_subscriptions(self) -> Sequence[SubscriptionInfo]:
+        """All durable subscriptions on the broker, of every prefix."""
+        self._check_open()
+        return self.transport.list()
+
+    def drop(self, id: SubscriptionId) -> bool:
+        """End a durable subscription that nobody here is a member of."""
+        self._check_open()
+        if id in self.members:
+            raise ValueError(
+                f"{id.pattern!r} of group {id.group!r} is live in this process: cancel its "
+                "handlers first, or it would be created again at once"
+            )
+        return self.transport.drop(id)
+
+    def topics(self) -> Sequence[str]:
+        self._check_open()
+        return self.transport.topics()
+
+    def diagnose(self) -> Sequence[Finding]:
+        self._check_open()
+        return self.transport.diagnose()
 
     def all_members(self) -> list[Member]:
         """Live ones and those that were cancelled: counters never go back."""

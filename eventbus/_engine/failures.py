@@ -9,7 +9,8 @@ from traceback import TracebackException
 from .._ids import new_id
 from ..errors import Reject, RetryLater, SerializationError
 from ..event import Event
-from ..transports.base import DeadRecord, Parked
+from ..transports.base import DeadRecord, Delivery, Parked, SubscriptionId
+from ..wire import identity
 from .work import Attempt, Failure
 
 logger = logging.getLogger("eventbus.handler")
@@ -95,6 +96,26 @@ def dead(failure: Failure) -> DeadRecord:
         error=failure.error, traceback=failure.traceback,
         attempts=0 if reason == "undecodable" else attempt.number,
         first_failed_at=attempt.first_failed_at or failure.at, failed_at=failure.at,
+    )
+
+
+def crashed(
+    subscription: SubscriptionId, delivery: Delivery, handler: str | None
+) -> DeadRecord:
+    """The dead letter of an event whose handler has ended its process."""
+    now = datetime.now(timezone.utc)
+    event_id = identity(delivery.data)
+    logger.error(
+        "handler %s: its process died %d times with event %s (topic %s), the last time running "
+        "nothing else; the event is a dead letter now", handler, delivery.deaths, event_id,
+        delivery.topic, extra={"event_id": event_id, "handler": handler},
+    )
+    return DeadRecord(
+        id=new_id(), subscription=subscription, handler=handler, topic=delivery.topic,
+        data=delivery.data, key=delivery.key, event_id=event_id, reason="crashed",
+        error=f"the process died {delivery.deaths} times while it held this event, the last "
+        "time while the handler ran alone", traceback="", attempts=delivery.attempt,
+        first_failed_at=delivery.first_failed_at or now, failed_at=now,
     )
 
 

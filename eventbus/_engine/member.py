@@ -130,8 +130,7 @@ class Member:
         bindings = self.bindings
         only = bindings[0] if len(bindings) == 1 else None
         for delivery in deliveries:
-            self.in_flight.add(delivery)
-            self.in_flight_bytes += len(delivery.data)
+            self.hold(delivery)
             if only is not None and delivery.key is None and delivery.handler is None:
                 attempt = Attempt(delivery, only, delivery.attempt, delivery.first_failed_at)
                 self.unstarted[attempt] = now
@@ -140,8 +139,13 @@ class Member:
                 unwanted.append(delivery)
         return unwanted
 
+    def hold(self, delivery: Delivery) -> None:
+        """It is in this process's hands now."""
+        self.in_flight.add(delivery)
+        self.in_flight_bytes += len(delivery.data)
+
     def _admit_special(self, delivery: Delivery) -> bool:
-        bindings = self._bindings_for(delivery)
+        bindings = self.bindings_for(delivery)
         if not bindings:
             return False
         delivery.held = Held(bindings, len(bindings))
@@ -150,7 +154,8 @@ class Member:
                 self._enqueue(delivery)
         return True
 
-    def _bindings_for(self, delivery: Delivery) -> list[Binding]:
+    def bindings_for(self, delivery: Delivery) -> list[Binding]:
+        """The handlers here that have not dealt with it yet."""
         return [
             binding
             for binding in self.bindings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic
 
 from ..transports.base import Capabilities, Delivery, Settlement
@@ -10,7 +11,7 @@ from .binding import Binding
 from .breaker import Breaker
 from .member import Member
 from .timers import Timers
-from .work import Attempt, Failure, Finished, Held, Success
+from .work import Attempt, Failure, Finished, Held, Success, is_suspect
 
 #: Seconds up to which a retry waits in this process, its lease kept; what waits longer is parked.
 LONGEST_WAIT = 60.0
@@ -55,6 +56,26 @@ class Outcomes:
             if delivery.receipt is not None:
                 member.counters.released += 1
                 self.settlement.releases.append(delivery)
+
+    def crashed(self, member: Member, delivery: Delivery, bindings: Sequence[Binding]) -> None:
+        """Bury an event that has killed its process; no handler is called with it again."""
+        handler = delivery.handler or (bindings[0].name if len(bindings) == 1 else None)
+        member.counters.dead_lettered += 1
+        self.settlement.dead.append((delivery, failures.crashed(member.id, delivery, handler)))
+        self._settled(member, delivery)
+
+    def split(self, member: Member, delivery: Delivery, bindings: Sequence[Binding]) -> None:
+        """Make of one delivery to several handlers one for each, to be fetched again."""
+        for binding in bindings:
+            attempt = Attempt(delivery, binding, delivery.attempt, delivery.first_failed_at)
+            copy = failures.parked(attempt, 0.0)
+            copy.deaths = delivery.deaths
+            self.settlement.parked.append((delivery, copy))
+        self._settled(member, delivery)
+
+    def _settled(self, member: Member, delivery: Delivery) -> None:
+        member.forget(delivery)
+        self.settlement.acks.append(delivery)
 
     def take_back(self, member: Member) -> None:
         """Give back what has not begun; retries keep their count."""
@@ -134,12 +155,18 @@ class Outcomes:
         attempt = failures.following(failure)
         if self.draining:
             self._hand_back(member, attempt, delay)
-        elif delay > LONGEST_WAIT or member.waiting >= member.max_waiting:
+        elif self._must_park(member, attempt, delay):
             self._park(member, attempt, delay)
         else:
             member.waiting += 1
             member.counters.retried += 1
             self.timers.add(monotonic() + delay, attempt)
+
+    def _must_park(self, member: Member, attempt: Attempt, delay: float) -> bool:
+        if member.waiting >= member.max_waiting or delay > LONGEST_WAIT:
+            return True
+        # A suspect is marked as running until it is settled, so it must not wait here.
+        return is_suspect(attempt.delivery)
 
     def _bury(self, member: Member, failure: Failure) -> None:
         delivery = failure.attempt.delivery

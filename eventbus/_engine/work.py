@@ -21,6 +21,15 @@ class Attempt(msgspec.Struct, gc=False, eq=False):
     first_failed_at: datetime | None = None
 
 
+#: Deaths of members after which an event is a dead letter: the last one alone, and marked.
+MAX_CRASHES = 3
+
+
+def is_suspect(delivery: Delivery) -> bool:
+    """Whether the event has to run alone from now on (see `quarantine`)."""
+    return delivery.deaths >= MAX_CRASHES - 1
+
+
 class Held(msgspec.Struct, gc=False, eq=False):
     """Engine state of a delivery that needs more than one call, or keeps a place in a lane."""
 

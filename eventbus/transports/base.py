@@ -17,13 +17,13 @@ What they raise: `TransportUnavailable` for what may pass (the engine reconnects
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from ..errors import TransportUnavailable
+from ..errors import TopologyError, TransportUnavailable
 
 StartFrom = Literal["latest", "earliest"]
 Reason = Literal["failed", "rejected", "undecodable", "crashed"]
@@ -118,16 +118,18 @@ class Delivery(msgspec.Struct, gc=False, eq=False):
 
 
 class Parked(msgspec.Struct, kw_only=True):
-    """An event for one handler of one subscription, not before `due`."""
+    """An event for one handler (or for all, `None`) of one subscription, not before `due`."""
 
     subscription: SubscriptionId
-    handler: str
+    handler: str | None
     topic: str
     data: bytes
     key: str | None
     attempt: int
     due: datetime
     first_failed_at: datetime | None = None
+    #: See `Delivery.deaths`.
+    deaths: int = 0
 
 
 class DeadRecord(msgspec.Struct, kw_only=True):
@@ -237,11 +239,22 @@ class Consumer(Protocol):
         """Close the connection. Does not raise, does not wait for the network."""
 
 
+def no_subscription(id: SubscriptionId) -> TopologyError:
+    """What `Transport.deliver` raises."""
+    return TopologyError(
+        f"there is no subscription {id.pattern!r} of group {id.group!r} any more, so nothing was "
+        "delivered to it: declare it again, or purge what was meant for it"
+    )
+
+
 class DeadLetterStore(Protocol):
     """Where dead letters are kept; looking at them changes nothing."""
 
-    def list(self, group: str | None) -> Sequence[DeadRecord]:
-        """All of one group, oldest first; of every group for `None`."""
+    def list(self, group: str | None) -> Iterator[DeadRecord]:
+        """All of one group, oldest first; of every group for `None`.
+
+        Read in pages: there may be millions, and they may be removed meanwhile.
+        """
 
     def get(self, id: str) -> DeadRecord | None: ...
 
@@ -283,7 +296,11 @@ class Transport(Protocol):
         """All topics ever published that the broker still knows, of every prefix."""
 
     def deliver(self, parked: Sequence[Parked]) -> None:
-        """Put events into the private inbox of one handler (replays, `Parked` elsewhere)."""
+        """Put events into the private inbox of a subscription: what is replayed.
+
+        Raises:
+            TopologyError: one of the subscriptions does not exist; nothing was delivered.
+        """
 
     def consumer(self, held: Collection[Delivery]) -> Consumer:
         """Connect. `held` are deliveries of an earlier session whose handlers still run."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import count
 from threading import Condition
@@ -33,6 +33,7 @@ from .base import (
     StartFrom,
     SubscriptionId,
     SubscriptionInfo,
+    no_subscription,
 )
 
 CAPABILITIES = Capabilities(
@@ -145,6 +146,14 @@ class MemoryTransport:
             self._publishing -= 1
 
     def deliver(self, parked: Sequence[Parked]) -> None:
+        with self._changed:
+            for item in parked:
+                if item.subscription not in self._queues:
+                    raise no_subscription(item.subscription)
+            self.park(parked)
+
+    def park(self, parked: Sequence[Parked]) -> None:
+        """Keep events until they are due; those of a dropped subscription are dropped too."""
         with self._changed:
             for item in parked:
                 queue = self._queues.get(item.subscription)
@@ -277,7 +286,7 @@ class MemoryConsumer:
         """Queue the events of these handlers; the others wait until theirs comes back."""
         due, queue.due = queue.due, []
         for item in due:
-            if item.handler in handlers:
+            if item.handler is None or item.handler in handlers:
                 self._transport._put(queue, _delivery(item))
             else:
                 queue.due.append(item)
@@ -292,7 +301,7 @@ class MemoryConsumer:
                 queue = self._done(delivery)
                 if queue is not None:
                     queue.waiting.appendleft(delivery)
-        self._transport.deliver([parked for _, parked in settlement.parked])
+        self._transport.park([parked for _, parked in settlement.parked])
         return ()
 
     def _done(self, delivery: Delivery) -> _Queue | None:
@@ -332,9 +341,9 @@ class _DeadLetters:
     def put(self, record: DeadRecord) -> None:
         self._records[record.id] = record
 
-    def list(self, group: str | None) -> Sequence[DeadRecord]:
+    def list(self, group: str | None) -> Iterator[DeadRecord]:
         records = list(self._records.values())
-        return [r for r in records if group is None or r.subscription.group == group]
+        return (r for r in records if group is None or r.subscription.group == group)
 
     def get(self, id: str) -> DeadRecord | None:
         return self._records.get(id)

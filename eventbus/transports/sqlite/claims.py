@@ -148,7 +148,8 @@ class Claims:
         rows = connection.execute(
             "SELECT id, topic, key, data, handler, attempt, first_failed_at, deaths, started"
             " FROM eventbus_inbox WHERE subscription = ? AND owner IS NULL AND due <= ?"
-            " AND handler IN (SELECT value FROM json_each(?)) ORDER BY due LIMIT ?",
+            " AND (handler IS NULL OR handler IN (SELECT value FROM json_each(?)))"
+            " ORDER BY due LIMIT ?",
             (number, time.time(), json.dumps(purse.handlers), purse.count),
         ).fetchall()
         connection.executemany(

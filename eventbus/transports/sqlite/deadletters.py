@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from ..base import DeadRecord, SubscriptionId
 from .database import WRITE_TIMEOUT, translated
+
+#: Dead letters read at once: each may hold an event of a megabyte.
+PAGE = 50
 
 _COLUMNS = (
     "id, grp, pattern, handler, topic, data, key, event_id, reason, error, traceback, attempts,"
@@ -21,9 +24,14 @@ class SQLiteDeadLetters:
     def __init__(self, database: Callable[[], Any]) -> None:
         self._database = database
 
-    def list(self, group: str | None) -> Sequence[DeadRecord]:
-        where = "" if group is None else " WHERE grp = ?"
-        return self._read(where + " ORDER BY failed_at, id", () if group is None else (group,))
+    def list(self, group: str | None) -> Iterator[DeadRecord]:
+        where = "" if group is None else " AND grp = ?"
+        values = () if group is None else (group,)
+        rest = f" WHERE (failed_at, id) > (?, ?){where} ORDER BY failed_at, id LIMIT {PAGE}"
+        last = (0.0, "")
+        while page := self._read(rest, (*last, *values)):
+            yield from page
+            last = page[-1].failed_at.timestamp(), page[-1].id
 
     def get(self, id: str) -> DeadRecord | None:
         records = self._read(" WHERE id = ?", (id,))
@@ -37,7 +45,7 @@ class SQLiteDeadLetters:
                 removed += cursor.rowcount
         return removed
 
-    def _read(self, rest: str, values: Sequence[str]) -> Sequence[DeadRecord]:
+    def _read(self, rest: str, values: Sequence[object]) -> Sequence[DeadRecord]:
         with self._database() as database, translated(database.path):
             rows = database.connection.execute(
                 f"SELECT {_COLUMNS} FROM eventbus_dead{rest}", values

@@ -61,7 +61,8 @@ def insert(
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             lease.subscription, owner, until, lease.deaths,
-            lease.started if lease.started in held else None,
+            # Whoever gives an event back has survived it.
+            lease.started if owner is not None and lease.started in held else None,
             pack(held), dump_succeeded(lease, held),
         ),
     )

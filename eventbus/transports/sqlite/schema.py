@@ -31,10 +31,10 @@ MIGRATIONS = (
         until REAL NOT NULL, deaths INTEGER NOT NULL, started INTEGER, seqs BLOB NOT NULL,
         succeeded TEXT NOT NULL);
     CREATE INDEX eventbus_lease_subscription ON eventbus_lease (subscription, owner);
-    -- Parked and replayed events, each for one handler.
+    -- Parked and replayed events, each for one handler, or for all of them (NULL).
     CREATE TABLE eventbus_inbox (
         id INTEGER PRIMARY KEY AUTOINCREMENT, subscription INTEGER NOT NULL,
-        handler TEXT NOT NULL, topic TEXT NOT NULL, key TEXT, data BLOB NOT NULL,
+        handler TEXT, topic TEXT NOT NULL, key TEXT, data BLOB NOT NULL,
         attempt INTEGER NOT NULL, due REAL NOT NULL, first_failed_at REAL,
         owner TEXT, until REAL NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0,
         started INTEGER NOT NULL DEFAULT 0);
@@ -46,7 +46,7 @@ MIGRATIONS = (
         topic TEXT NOT NULL, key TEXT, data BLOB NOT NULL, event_id TEXT, reason TEXT NOT NULL,
         error TEXT NOT NULL, traceback TEXT NOT NULL, attempts INTEGER NOT NULL,
         first_failed_at REAL NOT NULL, failed_at REAL NOT NULL);
-    CREATE INDEX eventbus_dead_group ON eventbus_dead (grp, failed_at);
+    CREATE INDEX eventbus_dead_group ON eventbus_dead (grp, failed_at, id);
     """,
 )
 

@@ -81,17 +81,19 @@ class Settling:
                 )
 
 
-def insert_parked(connection: sqlite3.Connection, parked: Parked) -> None:
-    """Put an event into its subscription's inbox, if that subscription still exists."""
-    connection.execute(
+def insert_parked(connection: sqlite3.Connection, parked: Parked) -> bool:
+    """Put an event into its subscription's inbox; `False` if that does not exist any more."""
+    cursor = connection.execute(
         "INSERT INTO eventbus_inbox (subscription, handler, topic, key, data, attempt, due,"
-        " first_failed_at) SELECT id, ?, ?, ?, ?, ?, ?, ? FROM eventbus_subscription"
+        " first_failed_at, deaths) SELECT id, ?, ?, ?, ?, ?, ?, ?, ? FROM eventbus_subscription"
         " WHERE grp = ? AND pattern = ?",
         (
             parked.handler, parked.topic, parked.key, parked.data, parked.attempt,
-            parked.due.timestamp(), _stamp(parked.first_failed_at), *parked.subscription,
+            parked.due.timestamp(), _stamp(parked.first_failed_at), parked.deaths,
+            *parked.subscription,
         ),
     )
+    return cursor.rowcount == 1
 
 
 def insert_dead(connection: sqlite3.Connection, record: DeadRecord) -> None:

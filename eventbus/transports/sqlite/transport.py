@@ -24,6 +24,7 @@ from ..base import (
     StartFrom,
     SubscriptionId,
     SubscriptionInfo,
+    no_subscription,
 )
 from . import leases, retention
 from .consumer import SQLiteConsumer
@@ -169,7 +170,8 @@ class SQLiteTransport:
     def deliver(self, parked: Sequence[Parked]) -> None:
         with self._database() as database, database.write(WRITE_TIMEOUT) as connection:
             for item in parked:
-                insert_parked(connection, item)
+                if not insert_parked(connection, item):
+                    raise no_subscription(item.subscription)
 
     # -- subscriptions -----------------------------------------------------------------------
 
