@@ -1,0 +1,1 @@
+"""What `eventbus.testing` is made of: nobody imports this."""
