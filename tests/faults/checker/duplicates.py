@@ -1,0 +1,108 @@
+"""I4: what runs again is explained by a fault, and is no more than that fault explains."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+from .. import journal as steps
+from .history import Fault, History, Run
+from .rules import Rules, Violation
+
+#: A graceful stop explains no repetition.
+EXPLAINING = (steps.KILL, steps.PAUSE, steps.FAULT_ON)
+
+
+class Bound(NamedTuple):
+    """Of one fault: how often handlers ran again because of it, and how often they may."""
+
+    fault: Fault
+    repeated: int
+    running: int
+    completed: int
+
+    @property
+    def allowed(self) -> int:
+        return self.running + self.completed
+
+
+def bounds(history: History, rules: Rules) -> list[Bound]:
+    """One for each fault that explains repetitions."""
+    repeated, _ = _attributed(history)
+    found = []
+    for fault in history.faults:
+        if fault.kind in EXPLAINING:
+            runs = [run for run in history.runs if fault.hits(run.who) and run.start <= fault.at]
+            # A killed member's late lines came between the supervisor's line and its death.
+            late = [run for run in history.by_who[fault.who] if run.start > fault.at]
+            runs += late if fault.kind == steps.KILL else []
+            found.append(_bound(fault, runs, len(repeated[fault]), rules.settle_window))
+    return found
+
+
+def _bound(fault: Fault, runs: list[Run], repeated: int, window: float) -> Bound:
+    if fault.kind == steps.KILL:
+        running = sum(run.end is None for run in runs)
+    else:
+        running = sum(run.end is None or run.end > fault.at for run in runs)
+    completed = sum(
+        run.end is not None and fault.at - window <= run.end
+        and (fault.kind == steps.KILL or run.end <= fault.at)
+        for run in runs
+    )
+    return Bound(fault, repeated, running, completed)
+
+
+def repetitions(history: History) -> list[tuple[Run, Run]]:
+    """Pairs of successive runs of the same work, but for retries after a failure."""
+    return [
+        (before, after)
+        for runs in history.by_work.values()
+        for before, after in pairwise(runs)
+        if not _is_retry(before, after)
+    ]
+
+
+def _is_retry(before: Run, after: Run) -> bool:
+    return before.end is not None and not before.ok and before.end <= after.start
+
+
+def _attributed(history: History) -> tuple[dict[Fault, list[Run]], list[tuple[Run, Run]]]:
+    explained: dict[Fault, list[Run]] = defaultdict(list)
+    unexplained = []
+    faults = [fault for fault in history.faults if fault.kind in EXPLAINING]
+    for before, after in repetitions(history):
+        fault = next((f for f in faults if _explains(f, before, after)), None)
+        if fault is None:
+            unexplained.append((before, after))
+        else:
+            explained[fault].append(after)
+    return explained, unexplained
+
+
+def _explains(fault: Fault, before: Run, after: Run) -> bool:
+    if not fault.hits(before.who) or fault.at > after.start:
+        return False
+    # The dead run nothing: whatever they did, they did before.
+    return fault.kind == steps.KILL or fault.at >= before.start
+
+
+def bounded(history: History, rules: Rules) -> Iterator[Violation]:
+    """I4."""
+    _, unexplained = _attributed(history)
+    for before, after in unexplained:
+        yield Violation(
+            "I4",
+            f"{after.work.id} ran in {before.who} and again in {after.who}, "
+            "and no fault explains that",
+        )
+    for bound in bounds(history, rules):
+        if bound.repeated > bound.allowed:
+            yield Violation(
+                "I4",
+                f"{bound.fault.kind} of {bound.fault.who or 'the broker'}: {bound.repeated} runs "
+                f"repeated, but {bound.running} were running and {bound.completed} had completed "
+                f"within {rules.settle_window} s",
+            )

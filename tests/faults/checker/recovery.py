@@ -1,0 +1,81 @@
+"""I6 recovery and I10 truthful health."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .. import journal as steps
+from .history import History
+from .rules import Rules, Violation
+
+
+class Outage(NamedTuple):
+    """A time without a broker."""
+
+    name: str
+    begin: float
+    end: float
+
+
+def outages(history: History) -> list[Outage]:
+    """Broker faults that were healed."""
+    found = []
+    for on in history.of[steps.FAULT_ON]:
+        end = next(
+            (off.at for off in history.of[steps.FAULT_OFF]
+             if off.text == on.text and off.at >= on.at), None,
+        )
+        if end is not None:
+            found.append(Outage(on.text, on.at, end))
+    return found
+
+
+def recovers(history: History, rules: Rules) -> Iterator[Violation]:
+    """I6."""
+    yield from _take_over(history, rules)
+    for outage in outages(history):
+        first = next((run.start for run in history.runs if run.start >= outage.end), None)
+        if first is None or first - outage.end > rules.recovery:
+            took = "never" if first is None else f"after {first - outage.end:.1f} s"
+            yield Violation("I6", f"handling went on {took} when {outage.name} was over")
+    for line in history.of[steps.DRAINED]:
+        if line.number > rules.drain:
+            yield Violation("I6", f"the rest took {line.number:.1f} s, not {rules.drain} s")
+
+
+def _take_over(history: History, rules: Rules) -> Iterator[Violation]:
+    """What a killed member was running begins elsewhere in time."""
+    for fault in history.faults:
+        if fault.kind != steps.KILL:
+            continue
+        for run in history.by_who[fault.who]:
+            if run.end is not None:
+                continue
+            again = [r.start for r in history.by_work[run.work] if r.start > run.start]
+            # Never again is a loss, and reported as that.
+            if again and again[0] - fault.at > rules.take_over:
+                yield Violation(
+                    "I6", f"{run.work.id} came back {again[0] - fault.at:.1f} s after the kill "
+                    f"of {fault.who}",
+                )
+
+
+def truthful(history: History, rules: Rules) -> Iterator[Violation]:
+    """I10."""
+    for outage in outages(history):
+        for who, life in history.lives.items():
+            ended = life.closed or life.killed
+            if life.live and (ended is None or ended > outage.end + rules.recovery):
+                yield from _truthful(history, rules, outage, who)
+
+
+def _truthful(history: History, rules: Rules, outage: Outage, who: str) -> Iterator[Violation]:
+    states = [line for line in history.of[steps.STATE] if line.who == who]
+    before = [line for line in states if line.at <= outage.begin + rules.detection]
+    lasted = outage.end - outage.begin > rules.detection
+    if lasted and before and before[-1].text == "ok":
+        yield Violation("I10", f"{who} calls itself ok during {outage.name}")
+    until = [line for line in states if line.at <= outage.end + rules.recovery + 1.0]
+    if until and until[-1].text != "ok":
+        yield Violation("I10", f"{who} is still {until[-1].text!r} after {outage.name}")

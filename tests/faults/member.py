@@ -1,0 +1,158 @@
+"""A member of a consumer group as its own process; every step it takes is in the journal."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import time
+from collections.abc import Callable
+from importlib import import_module
+from itertools import count
+from threading import Event as Flag
+from threading import Thread, active_count
+
+from eventbus import Event, EventBus, RetryPolicy
+
+from . import journal as steps
+from .journal import Journal, now
+from .load import digest, obey, seq
+from .resources import open_files, resident
+
+#: Seconds between two looks at the bus's health.
+HEALTH_POLL = 0.2
+#: Seconds that threads of a closed bus get to end.
+THREAD_GRACE = 2.0
+
+
+def main() -> None:
+    options = _arguments()
+    for name in options.sabotage:
+        import_module(f"tests.faults.sabotage.{name}").apply()
+    journal = Journal(options.journal, options.who)
+    journal.note(steps.SPAWNED)
+    _journal_warnings(journal)
+    _note_resources(journal, "before")
+    bus = EventBus(
+        options.url, group=options.group, environ={}, lease=options.lease,
+        max_concurrent_handlers=options.concurrency, close_timeout=options.close_timeout,
+        retry=RetryPolicy(max_attempts=options.attempts, initial=0.02, maximum=0.1),
+    )
+    runs = count(1)
+    for name in options.handlers:
+        bus.on(options.pattern, _handler(journal, options.group, name, runs), name=name)
+    _run(bus, journal, options)
+    _wait_for_threads()
+    _note_resources(journal, "after")
+    if options.linger:
+        signal.pause()
+
+
+def _run(bus: EventBus, journal: Journal, options: argparse.Namespace) -> None:
+    stop = Flag()
+    watcher = Thread(target=_watch, args=(bus, journal, stop), name="watcher", daemon=True)
+    _note_life(bus, journal, options, stop)
+    watcher.start()
+    bus.run()
+    journal.note(steps.CLOSED)
+    watcher.join()
+
+
+def _note_life(
+    bus: EventBus, journal: Journal, options: argparse.Namespace, closes: Flag
+) -> None:
+    """Note when the subscriptions have come to life, and when the bus begins to close."""
+    start, close = bus.start, bus.close
+
+    def started(timeout: float | None = None) -> EventBus:
+        start(timeout)
+        for name in options.handlers:
+            journal.note(
+                steps.LIVE, group=options.group, pattern=options.pattern, handler=name
+            )
+        return bus
+
+    def closing(timeout: float | None = None) -> bool:
+        closes.set()
+        journal.note(steps.CLOSING, number=options.close_timeout)
+        return close(timeout)
+
+    bus.start, bus.close = started, closing  # type: ignore[method-assign]
+
+
+def _handler(
+    journal: Journal, group: str, name: str, runs: count[int]
+) -> Callable[[Event], None]:
+    def handle(event: Event) -> None:
+        about = {
+            "id": event.id, "type": event.type, "key": event.key, "seq": seq(event),
+            "attempt": event.attempt, "group": group, "handler": name, "run": next(runs),
+        }
+        journal.note(steps.START, digest=digest(event), **about)
+        try:
+            obey(event, name)
+        except BaseException:
+            journal.note(steps.FAIL, **about)
+            raise
+        journal.note(steps.END, **about)
+
+    return handle
+
+
+def _watch(bus: EventBus, journal: Journal, stop: Flag) -> None:
+    """Note the health whenever it changes."""
+    before = ""
+    while not stop.wait(HEALTH_POLL):
+        health = bus.health()
+        states = sorted({one.state for one in health.subscriptions})
+        text = "ok" if health.ok and states else ",".join(states)
+        if text != before:
+            journal.note(steps.STATE, text=text)
+            before = text
+
+
+def _journal_warnings(journal: Journal) -> None:
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            journal.note(
+                steps.LOG, text=f"{record.levelname} {record.name}: {self.format(record)[:4000]}"
+            )
+
+    logger = logging.getLogger("eventbus")
+    logger.addHandler(Handler(logging.WARNING))
+    logger.propagate = False
+
+
+def _wait_for_threads() -> None:
+    """Idle workers end when they notice the close: give them a moment."""
+    deadline = now() + THREAD_GRACE
+    while active_count() > 1 and now() < deadline:
+        time.sleep(0.005)
+
+
+def _note_resources(journal: Journal, when: str) -> None:
+    journal.note(
+        steps.RESOURCES, text=when,
+        more={"threads": active_count(), "files": open_files(), "resident": resident()},
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url")
+    parser.add_argument("--journal", required=True)
+    parser.add_argument("--who", required=True)
+    parser.add_argument("--group", default="workers")
+    parser.add_argument("--pattern", default="job.*")
+    parser.add_argument("--handlers", nargs="+", default=["handle"])
+    parser.add_argument("--concurrency", type=int, default=4)
+    parser.add_argument("--attempts", type=int, default=3)
+    parser.add_argument("--lease", type=float, default=30.0)
+    parser.add_argument("--close-timeout", type=float, default=10.0)
+    parser.add_argument("--linger", action="store_true", help="stay alive after the bus is closed")
+    parser.add_argument("--sabotage", nargs="*", default=[])
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

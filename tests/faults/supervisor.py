@@ -1,0 +1,223 @@
+"""Starts publishers and members, hurts them, and finds out what is left."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from eventbus import EventBus
+
+from . import journal as steps
+from .brokers import Place
+from .checker.history import Work
+from .checker.report import Report, check
+from .checker.rules import Rules
+from .journal import Journal, now, read
+from .load import digest
+from .progress import Progress
+
+ROOT = Path(__file__).parents[2]
+#: Seconds between two looks at the journal.
+POLL = 0.003
+#: Seconds after which a condition that should have come true will not: generous, for slow machines.
+PATIENCE = 60.0
+
+
+class Process:
+    """A member or publisher; `who` is its name in the journal, never used for another."""
+
+    def __init__(self, who: str, popen: subprocess.Popen[bytes]) -> None:
+        self.who = who
+        self.popen = popen
+
+    def is_running(self) -> bool:
+        return self.popen.poll() is None
+
+
+class Supervisor:
+    """One run in one place.
+
+    Args:
+        place: the transport's URL, and its broker.
+        folder: for the journal and what processes write to stderr.
+        rules: budgets of the invariants.
+    """
+
+    def __init__(self, place: Place, folder: Path, rules: Rules | None = None) -> None:
+        self.place = place
+        self.rules = rules or Rules()
+        self.path = folder / "journal"
+        self.journal = Journal(self.path, "supervisor")
+        self.progress = Progress(self.path)
+        self.bus = EventBus(place.url, group="supervisor", environ={})
+        self._folder = folder
+        self._processes: list[Process] = []
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in self._processes:
+            process.popen.kill()
+            process.popen.wait()
+        self.bus.close()
+        self.journal.close()
+        if error is not None:
+            print(self.stderr())
+
+    # -- processes ---------------------------------------------------------------------------
+
+    def member(self, *options: object) -> Process:
+        """Start a member; does not wait."""
+        return self._start("member", f"m{len(self._processes) + 1}", options)
+
+    def live_member(self, *options: object) -> Process:
+        """Start a member and wait until its subscriptions are live."""
+        member = self.member(*options)
+        self.wait_until_live(member)
+        return member
+
+    def publisher(self, *options: object) -> Process:
+        """Start a publisher, which ends when all is published; does not wait."""
+        return self._start("publisher", f"p{len(self._processes) + 1}", options)
+
+    def _start(self, module: str, who: str, options: tuple[object, ...]) -> Process:
+        with open(self._folder / f"{who}.err", "wb") as errors:
+            popen = subprocess.Popen(
+                [
+                    sys.executable, "-m", f"tests.faults.{module}", self.place.url,
+                    "--journal", str(self.path), "--who", who, *map(str, options),
+                ],
+                cwd=ROOT, stdin=subprocess.DEVNULL, stderr=errors,
+            )
+        process = Process(who, popen)
+        self._processes.append(process)
+        return process
+
+    def stderr(self) -> str:
+        """What the processes had to complain of."""
+        texts = ((path.stem, path.read_text()) for path in sorted(self._folder.glob("*.err")))
+        return "\n".join(f"-- {who}:\n{text}" for who, text in texts if text)
+
+    @property
+    def publishers(self) -> list[Process]:
+        return [process for process in self._processes if process.who.startswith("p")]
+
+    # -- faults ------------------------------------------------------------------------------
+
+    def kill(self, process: Process) -> None:
+        """SIGKILL; the journal says so before it happens."""
+        self.journal.note(steps.KILL, text=process.who)
+        process.popen.kill()
+        process.popen.wait()
+
+    def stop(self, *processes: Process, timeout: float = PATIENCE) -> None:
+        """SIGTERM to all of them, and wait until they have ended in order."""
+        for process in processes:
+            self.journal.note(steps.STOP, text=process.who)
+            process.popen.send_signal(signal.SIGTERM)
+        for process in processes:
+            code = process.popen.wait(timeout)
+            self.journal.note(steps.EXIT, text=process.who, number=code)
+
+    def pause(self, process: Process) -> None:
+        """SIGSTOP: from here on its leases run out."""
+        self.journal.note(steps.PAUSE, text=process.who)
+        process.popen.send_signal(signal.SIGSTOP)
+
+    def resume(self, process: Process) -> None:
+        process.popen.send_signal(signal.SIGCONT)
+        self.journal.note(steps.RESUME, text=process.who)
+
+    def outage(self, name: str, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        """A fault of the broker: `begin`, some progress of time inside it, `end`."""
+        self.journal.note(steps.FAULT_ON, text=name)
+        begin()
+        end()
+        self.journal.note(steps.FAULT_OFF, text=name)
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    def wait(
+        self, what: str, condition: Callable[[], bool], timeout: float = PATIENCE
+    ) -> None:
+        """Wait for a condition over `progress`."""
+        deadline = now() + timeout
+        self.progress.update()
+        while not condition():
+            assert now() < deadline, f"not within {timeout} s: {what}\n{self.stderr()}"
+            time.sleep(POLL)
+            self.progress.update()
+
+    def wait_until_live(self, *processes: Process) -> None:
+        names = {process.who for process in processes}
+        self.wait("members are live", lambda: names <= self.progress.live)
+
+    def wait_for_publishers(self) -> None:
+        """Until they have ended, in order or by a kill."""
+        self.wait(
+            "all is published", lambda: not any(p.is_running() for p in self.publishers)
+        )
+
+    def backlog(self) -> float:
+        """Events that some subscription has not settled."""
+        return sum(info.backlog or 0 for info in self.bus.subscriptions.list("*"))
+
+    def drain(self, *, quiet: float = 3.0, budget: float = PATIENCE) -> bool:
+        """Wait until all that is due is settled, and nothing is left with the broker.
+
+        Args:
+            quiet: seconds without any step, with nothing left with the broker, after which what
+                is missing is lost.
+            budget: seconds for all of it.
+        """
+        begin = moved = now()
+        while True:
+            if self.progress.update():
+                moved = now()
+            elif now() - moved > min(0.2, quiet) and not self.backlog():
+                self._settle_the_dead()
+            done = not self.progress.due and not self.backlog()
+            given_up = now() - moved > quiet and not self.backlog()
+            if done or given_up or now() - begin > budget:
+                break
+            time.sleep(POLL if self.progress.due else 0.02)
+        self.journal.note(steps.DRAINED, number=now() - begin)
+        return done
+
+    def _settle_the_dead(self) -> None:
+        for letter in self.bus.dead_letters.list("*"):
+            self.progress.settle(
+                Work(letter.group, letter.handler or "", letter.event_id or "")
+            )
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def finish(self) -> Report:
+        """End all members in order, write down what is left, and check everything."""
+        self.stop(*(p for p in self._processes if p.is_running()))
+        for info in self.bus.subscriptions.list("*"):
+            self.journal.note(
+                steps.BACKLOG, group=info.group, pattern=info.pattern, number=info.backlog or 0
+            )
+        for letter in self.bus.dead_letters.list("*"):
+            self.journal.note(
+                steps.DEAD, id=letter.event_id or "", group=letter.group, text=letter.reason,
+                pattern=letter.pattern, handler=letter.handler or "", attempt=letter.attempts,
+                digest=digest(letter.event) if letter.event is not None else "",
+            )
+        return self.report()
+
+    def report(self) -> Report:
+        with suppress(FileNotFoundError):
+            print(f"journal: {self.path} ({self.path.stat().st_size} bytes)")
+        return check(read(self.path), self.rules)
