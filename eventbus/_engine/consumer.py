@@ -349,7 +349,8 @@ class ConsumerLoop:
         return budgets
 
     def _admit(self, id: SubscriptionId, deliveries: list[Delivery], asked: int) -> None:
-        member = next(m for m in self.members if m.id == id and not m.removed)
+        # A member may be removed while a fetch for it goes on; what came is given back then.
+        member = max((m for m in self.members if m.id == id), key=lambda m: not m.removed)
         member.window.fetched(len(deliveries), asked)
         unwanted = member.admit(self._quarantine.admit(member, deliveries))
         if unwanted:
@@ -364,7 +365,7 @@ class ConsumerLoop:
         """Handlers that had succeeded elsewhere, or that no longer exist here."""
         names = {binding.name for binding in member.bindings}
         for delivery in deliveries:
-            if names.issubset(delivery.succeeded):
+            if names and names.issubset(delivery.succeeded):
                 member.forget(delivery)
                 self._outcomes.settlement.acks.append(delivery)
             else:

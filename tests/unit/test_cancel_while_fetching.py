@@ -1,0 +1,29 @@
+"""A handler that is cancelled while the broker is handing over events for it."""
+
+from __future__ import annotations
+
+from tests.unit.engine_fakes import InlineDispatcher, ScriptedBroker, delivery, loop_of, member, play
+
+
+def test_what_arrives_for_a_member_that_has_just_been_cancelled_is_given_back():
+    dispatcher = InlineDispatcher()
+    handled = []
+    one = member(dispatcher, lambda event: handled.append(event.payload))
+    late = [delivery(1), delivery(2)]
+
+    def cancel_meanwhile():
+        one.remove(one.bindings[0])
+        loop.remove(one)
+        return late
+
+    broker = ScriptedBroker(cancel_meanwhile)
+    loop = loop_of(broker, dispatcher)
+    # Nothing is fetched any more, so the script does not come to its end by itself.
+    loop._session_failed = lambda error: loop.drain(float("inf"))
+    broker.on_settle = lambda settlement: loop.drain(float("inf"))
+
+    play(loop, one)
+
+    assert broker.released == late
+    assert (broker.acked, handled) == ([], [])
+    assert len(broker.sessions) == 1, "the session broke down"
