@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.unit.engine_fakes import InlineDispatcher, ScriptedBroker, delivery, loop_of, member, play
+from tests.unit.engine_fakes import (
+    InlineDispatcher,
+    ScriptedBroker,
+    delivery,
+    loop_of,
+    member,
+    play,
+)
 
 
 def test_what_arrives_for_a_member_that_has_just_been_cancelled_is_given_back():
