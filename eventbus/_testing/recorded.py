@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, overload
 
 from ..event import Event
-from .texts import line, times
+from .texts import line, show, times
 from .wanted import ANY, Wanted, near_misses
 
 #: How many events a failure message lists.
@@ -40,7 +40,7 @@ class Recorded(Sequence[Event]):
         return len(self._events)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} events published on {self._source}>"
+        return f"<published on {self._source}: {show(self.types)}>"
 
     @property
     def types(self) -> list[str]:
@@ -73,6 +73,7 @@ class Recorded(Sequence[Event]):
 
         Raises:
             AssertionError: there is none, or not as many; it lists what was published.
+            ValueError: that is no pattern.
         """
         __tracebackhide__ = True
         wanted = Wanted(pattern, payload, key, metadata or {}, where)
@@ -80,8 +81,8 @@ class Recorded(Sequence[Event]):
         found = self._select(wanted)
         if len(found) == count or (count is None and found):
             return found
-        text = f"{wanted} was published {times(len(found))}"
-        text += f", not {times(count)}" if count is not None else ""
+        text = f"{wanted} was {times(len(found))}"
+        text += f", expected: {count}" if count is not None else ""
         raise AssertionError(self._report(text, wanted, near=len(found) < (count or 1)))
 
     def assert_not_published(
@@ -96,7 +97,7 @@ class Recorded(Sequence[Event]):
         __tracebackhide__ = True
         wanted = Wanted(pattern, payload, key, metadata or {}, where)
         if found := self._select(wanted):
-            text = f"{wanted} was published {times(len(found))}; it should not have been"
+            text = f"{wanted} was {times(len(found))}; it should not have been"
             raise AssertionError(self._report(text, wanted))
 
     def assert_nothing_published(self) -> None:

@@ -20,7 +20,8 @@ def show(value: object) -> str:
 
 
 def times(number: int) -> str:
-    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")
+    named = {0: "never published", 1: "published once", 2: "published twice"}
+    return named.get(number, f"published {number} times")
 
 
 def place(function: Callable[..., object]) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from difflib import SequenceMatcher
-from typing import Any, NamedTuple
+from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from ..event import Event
-from ..patterns import matches
+from ..patterns import check_pattern, matches
 from .texts import line, place, show
 
 #: How many near misses, and differences of each, a failure message shows.
@@ -36,7 +40,8 @@ class _Any:
 ANY: Any = _Any()
 
 
-class Wanted(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Wanted:
     """The filters of one assertion."""
 
     pattern: str
@@ -44,6 +49,10 @@ class Wanted(NamedTuple):
     key: Any
     metadata: Mapping[str, Any]
     where: Callable[[Event], object] | None
+
+    def __post_init__(self) -> None:
+        # Even if there is no event yet: one that could never match is always "not published".
+        check_pattern(self.pattern)
 
     def matches(self, event: Event) -> bool:
         if not matches(self.pattern, event.type) or self.differences(event):
@@ -54,8 +63,8 @@ class Wanted(NamedTuple):
         """What is wrong with the event, but for its type and `where`."""
         found = list(_differences("payload", _as_sent(self.payload), event.payload))
         found += _differences("key", self.key, event.key)
-        for name, value in self.metadata.items():
-            found += _differences(f"metadata[{name!r}]", value, event.metadata.get(name))
+        metadata = {name: event.metadata[name] for name in self.metadata if name in event.metadata}
+        found += _differences("metadata", dict(self.metadata), metadata)
         return found
 
     def __str__(self) -> str:
@@ -67,15 +76,14 @@ class Wanted(NamedTuple):
 
 
 def _as_sent(value: Any) -> Any:
-    """An expected payload as a handler would get it; what cannot be sent stays what it is."""
+    """An expected payload as a handler would get it."""
     if isinstance(value, dict):
         return {key: _as_sent(child) for key, child in value.items()}
     if isinstance(value, (list, tuple)):
         return [_as_sent(child) for child in value]
-    try:
+    if isinstance(value, (datetime, UUID, Decimal)):
         return msgspec.json.decode(msgspec.json.encode(value))
-    except (TypeError, ValueError, msgspec.MsgspecError):
-        return value
+    return value
 
 
 def _differences(path: str, wanted: Any, found: Any) -> Iterator[str]:
@@ -83,8 +91,7 @@ def _differences(path: str, wanted: Any, found: Any) -> Iterator[str]:
         return
     if isinstance(wanted, dict) and isinstance(found, dict):
         for key in {**wanted, **found}:
-            one, other = wanted.get(key, _MISSING), found.get(key, _MISSING)
-            yield from _differences(f"{path}[{key!r}]", one, other)
+            yield from _differences_of_key(f"{path}[{key!r}]", key, wanted, found)
     elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
         for index, (one, other) in enumerate(zip(wanted, found, strict=True)):
             yield from _differences(f"{path}[{index}]", one, other)
@@ -92,12 +99,15 @@ def _differences(path: str, wanted: Any, found: Any) -> Iterator[str]:
         yield f"{path} is {show(found)}, not {show(wanted)}"
 
 
-class _Missing:
-    def __repr__(self) -> str:
-        return "missing"
-
-
-_MISSING = _Missing()
+def _differences_of_key(
+    path: str, key: Any, wanted: dict[Any, Any], found: dict[Any, Any]
+) -> Iterator[str]:
+    if key not in found:
+        yield f"{path} is missing"
+    elif key not in wanted:
+        yield f"{path} is {show(found[key])}, and was not expected"
+    else:
+        yield from _differences(path, wanted[key], found[key])
 
 
 def near_misses(wanted: Wanted, events: Sequence[Event]) -> list[str]:
