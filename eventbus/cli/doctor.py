@@ -13,8 +13,9 @@ from ..transports import capabilities
 from ..transports.base import Finding, SubscriptionInfo
 from .dead.selection import summary
 from .options import json_option, source_options
-from .output import Column, rows
+from .output import rows
 from .source import Source
+from .tables import Column
 from .tail import GROUP_PREFIX
 
 #: A tail that runs longer has probably been killed, and its group collects events for nobody.
@@ -22,9 +23,9 @@ FORGOTTEN = timedelta(hours=1)
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 COLUMNS = [
-    Column("LEVEL", lambda finding: finding.level, style=STYLES.__getitem__, whole=True),
-    Column("SUBJECT", lambda finding: finding.subject, whole=True),
-    Column("FINDING", lambda finding: finding.message),
+    Column("LEVEL", lambda finding: finding.level, style=STYLES.__getitem__),
+    Column("SUBJECT", lambda finding: finding.subject),
+    Column("FINDING", lambda finding: finding.message, room="fold"),
 ]
 
 
@@ -43,17 +44,30 @@ def doctor(source: Source, as_json: bool) -> int:
       eventbus doctor --url sqlite:///events.db | jq 'select(.level != "ok")'
     """
     with source.bus() as bus:
-        findings = list(examine(bus))
+        findings = [*_configuration(bus, source), *_broker(bus)]
     rows(findings, COLUMNS, as_json=as_json, empty="")
     return int(any(finding.level == "error" for finding in findings))
 
 
-def examine(bus: EventBus) -> Iterator[Finding]:
-    """Everything there is to say about a bus; a broker that is away is a finding, too."""
+def _configuration(bus: EventBus, source: Source) -> Iterator[Finding]:
+    able = capabilities(str(bus.config.provider))
     yield Finding("ok", "provider", str(bus.config.provider))
     yield Finding("ok", "location", bus.config.location)
-    if not capabilities(str(bus.config.provider)).durable:
+    if not able.durable:
         yield Finding("warning", "durability", "events are lost when the process ends")
+    if not source.app:
+        return
+    if bus.config.group_is_default and able.multi_process:
+        yield Finding(
+            "warning", "group", f"the default {bus.config.group!r}: two services that share it "
+            "take each other's events, set EventBus(..., group='your-service')",
+        )
+    else:
+        yield Finding("ok", "group", bus.config.group)
+
+
+def _broker(bus: EventBus) -> Iterator[Finding]:
+    """What the broker says; one that is away is a finding, too."""
     try:
         yield from bus.diagnose()
         yield from _subscriptions(bus.subscriptions.list("*"))

@@ -5,33 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import text
+from .tables import Column, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
-
-
-class Column(NamedTuple):
-    """One column of a table.
-
-    Attributes:
-        title: its heading.
-        cell: what it shows of a row.
-        style: of its text, as rich names it; a function gets the cell.
-        justify: `right` for numbers.
-        whole: never shortened, because it is there to be copied.
-    """
-
-    title: str
-    cell: Callable[[Any], object]
-    style: str | Callable[[str], str] = ""
-    justify: Literal["left", "right"] = "left"
-    whole: bool = False
 
 
 def is_terminal() -> bool:
@@ -81,33 +64,9 @@ def rows(
         return
     found = list(items)
     if found:
-        _table(found, columns)
+        print_table(found, columns, console())
     else:
         note(empty)
-
-
-def _table(items: Sequence[Any], columns: Sequence[Column]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        # Whole columns take the width they need, the others share what is left.
-        table.add_column(
-            column.title, justify=column.justify, no_wrap=True,
-            overflow="ignore" if column.whole else "ellipsis",
-            min_width=max(len(str(column.cell(item))) for item in items) if column.whole else None,
-        )
-    for item in items:
-        table.add_row(*(_cell(column, item) for column in columns))
-    console().print(table)
-
-
-def _cell(column: Column, item: Any) -> Text:
-    from rich.text import Text
-
-    shown = text.line(str(column.cell(item)))
-    # A `Text`, because a `str` would be read as rich's markup.
-    return Text(shown, column.style(shown) if callable(column.style) else column.style)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -144,7 +103,11 @@ def confirm(question: str, yes: bool) -> bool:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError("refusing to destroy without asking: pass --yes")
-    if click.confirm(text.line(question), err=True):
-        return True
-    note("Nothing was changed.")
-    return False
+    try:
+        agreed = click.confirm(text.line(question), err=True)
+    except click.Abort:
+        note("")  # Ends the line of the question.
+        raise
+    if not agreed:
+        note("Nothing was changed.")
+    return agreed

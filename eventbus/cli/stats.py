@@ -12,8 +12,9 @@ from ..bus import EventBus
 from ..transports.base import SubscriptionInfo
 from . import text
 from .options import json_option, source_options
-from .output import Column, rows
+from .output import rows
 from .source import Source
+from .tables import Column
 
 
 class Row(msgspec.Struct):

@@ -35,6 +35,15 @@ def moment(at: datetime | None) -> str:
     return "" if at is None else f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%SZ}"
 
 
+def age(at: datetime) -> str:
+    """How long ago a time was, in its largest unit: `45s`, `12m`, `3h`, `5d`."""
+    seconds = max(0, int((datetime.now(timezone.utc) - at).total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
 def _harmless(encoded: str) -> str:
     return encoded if encoded.isprintable() else "".join(map(_json_escaped, encoded))
 

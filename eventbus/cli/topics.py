@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from .options import json_option, source_options
-from .output import Column, rows
+from .output import rows
 from .source import Source
+from .tables import Column
 
 
 @click.command()

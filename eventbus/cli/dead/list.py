@@ -10,8 +10,9 @@ import click
 from ...deadletter import DeadLetter
 from .. import text
 from ..options import json_option, source_options
-from ..output import Column, rows
+from ..output import rows
 from ..source import Source
+from ..tables import Column
 from .selection import Selection, filters
 
 
@@ -20,13 +21,13 @@ def type_of(letter: DeadLetter) -> str:
 
 
 COLUMNS = [
-    Column("ID", lambda letter: letter.id, whole=True),
+    Column("ID", lambda letter: letter.id),
     Column("TYPE", type_of, style="cyan"),
-    Column("GROUP", lambda letter: letter.group),
-    Column("HANDLER", lambda letter: letter.handler or "-"),
-    Column("REASON", lambda letter: letter.reason),
-    Column("FAILED", lambda letter: text.moment(letter.failed_at), style="dim"),
-    Column("ERROR", lambda letter: letter.error, style="red"),
+    Column("GROUP", lambda letter: letter.group, drop=1),
+    Column("HANDLER", lambda letter: letter.handler or "-", drop=3),
+    Column("REASON", lambda letter: letter.reason, drop=2),
+    Column("AGE", lambda letter: text.age(letter.failed_at), justify="right", style="dim"),
+    Column("ERROR", lambda letter: letter.error, style="red", room="cut"),
 ]
 
 

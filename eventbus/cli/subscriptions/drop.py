@@ -6,7 +6,7 @@ import click
 
 from ...patterns import canonical
 from ..options import GROUP, PATTERN, source_options, yes_option
-from ..output import confirm, note
+from ..output import confirm, result
 from ..source import Source
 
 
@@ -39,5 +39,5 @@ def drop(source: Source, group: str, pattern: str, yes: bool) -> int:
         if not confirm(question, yes):
             return 1
         bus.subscriptions.drop(group, pattern)
-    note(f"Dropped {pattern} of group {group}.")
+    result("dropped", 1, f"Dropped {pattern} of group {group}.", as_json=False)
     return 0

@@ -6,8 +6,9 @@ import click
 
 from .. import text
 from ..options import GROUPS, json_option, source_options
-from ..output import Column, rows
+from ..output import rows
 from ..source import Source
+from ..tables import Column
 
 COLUMNS = [
     Column("GROUP", lambda row: row.group, style="cyan"),
