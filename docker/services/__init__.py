@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from .certificates import Certificates, make_certificates
 from .errors import ServerError
+from .kafka import Kafka
 from .nats import Nats
 from .postgres import Postgres
+from .rabbitmq import RabbitMQ
 from .redis import Redis
 from .server import Server
 
 __all__ = [
     "Certificates",
+    "Kafka",
     "Nats",
     "Postgres",
+    "RabbitMQ",
     "Redis",
     "Server",
     "ServerError",

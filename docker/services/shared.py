@@ -7,13 +7,16 @@ import socket
 from urllib.parse import urlsplit
 
 from .errors import ServerError
+from .kafka import Kafka
 from .nats import Nats
 from .places import services_folder
 from .postgres import Postgres
+from .rabbitmq import RabbitMQ
 from .redis import Redis
 from .server import Server
 
-_KINDS: dict[str, type[Server]] = {kind.name: kind for kind in (Redis, Nats, Postgres)}
+KINDS: tuple[type[Server], ...] = (Redis, RabbitMQ, Nats, Postgres, Kafka)
+_KINDS = {kind.name: kind for kind in KINDS}
 NAMES = tuple(_KINDS)
 
 
@@ -62,7 +65,8 @@ def _elsewhere(name: str) -> str | None:
 
 def _check(name: str, url: str) -> None:
     variable = _KINDS[name].variable
-    where = urlsplit(url if "//" in url else f"//{url.partition(',')[0]}")
+    first = url.partition(",")[0]
+    where = urlsplit(first if "//" in first else f"//{first}")
     port = where.port or handle(name).usual_port
     try:
         socket.create_connection((where.hostname or "localhost", port), 5).close()

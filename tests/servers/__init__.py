@@ -14,20 +14,25 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "docker"))
 
 from services import (
     Certificates,
+    Kafka,
     Nats,
     Postgres,
+    RabbitMQ,
     Redis,
     Server,
     ServerError,
     make_certificates,
 )
-from services.shared import NAMES, address, handle, own, provide
+from services.shared import KINDS, NAMES, address, handle, own, provide
 
 __all__ = [
+    "KINDS",
     "NAMES",
     "Certificates",
+    "Kafka",
     "Nats",
     "Postgres",
+    "RabbitMQ",
     "Redis",
     "Server",
     "ServerError",

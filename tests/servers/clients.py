@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import nats
+import pika
 import psycopg
 import redis
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
 
 from tests.servers import Server
 
 #: Seconds a client waits for anything.
 PATIENCE = 5.0
+#: A topic's leader may be known only some time after the topic.
+KAFKA_PATIENCE = 20.0
 
 
 class Client(NamedTuple):
@@ -44,8 +53,6 @@ def redis_read(server: Server) -> str | None:
 
 
 async def _jetstream(server: Server, use: Callable[[JetStreamContext], Awaitable[str | None]]):
-    import ssl
-
     tls = {"tls": ssl.create_default_context(cafile=str(server.tls.ca))} if server.tls else {}
     client = await nats.connect(
         server.url, connect_timeout=PATIENCE, allow_reconnect=False, **tls
@@ -91,8 +98,78 @@ def postgres_read(server: Server) -> str | None:
         return connection.execute("select value from kept").fetchone()[0]
 
 
+@contextmanager
+def _rabbitmq(server: Server) -> Iterator[BlockingChannel]:
+    parameters = pika.URLParameters(server.url)
+    parameters.socket_timeout = parameters.blocked_connection_timeout = PATIENCE
+    if server.tls:
+        context = ssl.create_default_context(cafile=str(server.tls.ca))
+        parameters.ssl_options = pika.SSLOptions(context, parameters.host)
+    connection = pika.BlockingConnection(parameters)
+    try:
+        yield connection.channel()
+    finally:
+        connection.close()
+
+
+def rabbitmq_write(server: Server, value: str) -> None:
+    with _rabbitmq(server) as channel:
+        channel.confirm_delivery()
+        channel.queue_declare("values", durable=True, arguments={"x-queue-type": "quorum"})
+        lasting = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent)
+        channel.basic_publish("", "values", value.encode(), lasting, mandatory=True)
+
+
+def rabbitmq_read(server: Server) -> str | None:
+    with _rabbitmq(server) as channel:
+        try:
+            _, _, body = channel.basic_get("values", auto_ack=False)
+        except ChannelClosedByBroker as error:
+            assert error.reply_code == 404
+            return None
+        return body.decode() if body is not None else None
+
+
+def _kafka(server: Server) -> dict[str, object]:
+    settings: dict[str, object] = {
+        "bootstrap.servers": server.url,
+        "security.protocol": server.protocol,
+        "allow.auto.create.topics": False,
+    }
+    if server.tls:
+        settings["ssl.ca.location"] = str(server.tls.ca)
+    if server.password:
+        settings |= {"sasl.mechanism": "PLAIN", "sasl.username": "bus"}
+        settings["sasl.password"] = server.password
+    return settings
+
+
+def kafka_write(server: Server, value: str) -> None:
+    admin = AdminClient(_kafka(server))
+    admin.create_topics([NewTopic("values", 1, 1)])["values"].result(KAFKA_PATIENCE)
+    failed: list[object] = []
+    producer = Producer({**_kafka(server), "acks": "all"})
+    producer.produce("values", value, on_delivery=lambda error, _: failed.append(error))
+    assert producer.flush(KAFKA_PATIENCE) == 0
+    assert failed == [None]
+
+
+def kafka_read(server: Server) -> str | None:
+    if "values" not in AdminClient(_kafka(server)).list_topics(timeout=KAFKA_PATIENCE).topics:
+        return None
+    consumer = Consumer({**_kafka(server), "group.id": "g"})
+    try:
+        consumer.assign([TopicPartition("values", 0, 0)])
+        message = consumer.poll(KAFKA_PATIENCE)
+        return message.value().decode() if message is not None else None
+    finally:
+        consumer.close()
+
+
 CLIENTS = {
     "redis": Client(redis_write, redis_read),
     "nats": Client(nats_write, nats_read),
+    "rabbitmq": Client(rabbitmq_write, rabbitmq_read),
+    "kafka": Client(kafka_write, kafka_read),
     "postgres": Client(postgres_write, postgres_read),
 }

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import Nats, Postgres, Redis, Server
-
-KINDS = (Redis, Nats, Postgres)
+from tests.servers import KINDS, Server
 
 
 def of(*kinds: type[Server]) -> list:
