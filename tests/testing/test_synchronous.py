@@ -444,6 +444,31 @@ def test_health_and_stats_answer(bus, calls):
     assert [one.pattern for one in health.subscriptions] == ["a.b"]
 
 
+def test_looking_at_the_broker_needs_none(bus, calls):
+    bus.on("a.b", calls.handler("h"))
+
+    with synchronous(bus):
+        bus.declare()
+        bus.publish("a.b")
+        assert [one.pattern for one in bus.subscriptions.list()] == ["a.b"]
+        assert bus.dead_letters.list("*") == []
+        bus.topics()
+        bus.diagnose()
+
+
+def test_a_forked_child_has_the_real_bus(bus, calls):
+    bus.on("a.b", calls.handler("h"))
+
+    with synchronous(bus):
+        engine = bus._engine
+        bus._after_fork()
+        own = bus._engine
+        assert type(own) is not type(engine)
+        bus._started = 7
+    assert bus._engine is own
+    assert bus._started == 7
+
+
 def test_connection_is_taken_where_the_transport_takes_one(bus, calls):
     bus.on("a.b", calls.handler("h"))
     with synchronous(bus):
