@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator
 from random import Random
@@ -11,6 +12,11 @@ from typing import Any
 import msgspec
 
 from eventbus import Event, Reject
+
+#: Seconds; whoever is held so long is killed long before.
+FOR_EVER = 600.0
+#: Seconds between two looks for a file.
+POLL = 0.005
 
 
 class Failed(Exception):
@@ -26,6 +32,14 @@ def digest(event: Event) -> str:
 def seq(event: Event) -> int:
     """The event's place among those of its key."""
     return int(event.payload.get("seq", 0)) if isinstance(event.payload, dict) else 0
+
+
+def _first(path: str) -> bool:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
 
 
 def stream(
@@ -60,12 +74,23 @@ def stream(
 
 
 def obey(event: Event, handler: str) -> None:
-    """Do what the payload says: `seconds`, `failures`, `reject`; with `only`, one handler alone."""
+    """Do what the payload says; with `only`, in one handler alone.
+
+    * `seconds`: take so long.
+    * `hold`: a path; whoever can create that file stays for ever, the next one passes.
+    * `until`: go on when this file exists.
+    * `reject`, `reject_until`: refuse, or refuse as long as this file does not exist.
+    * `failures`: let so many attempts fail.
+    """
     order = event.payload
     if order.get("only", handler) != handler:
         return
     time.sleep(order.get("seconds", 0.0))
-    if order.get("reject"):
+    if "hold" in order and _first(order["hold"]):
+        time.sleep(FOR_EVER)
+    while not os.path.exists(order.get("until", "/")):
+        time.sleep(POLL)
+    if order.get("reject") or not os.path.exists(order.get("reject_until", "/")):
         raise Reject("the event says so")
     if event.attempt <= order.get("failures", 0):
         raise Failed(f"attempt {event.attempt}")

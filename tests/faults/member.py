@@ -7,7 +7,6 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from importlib import import_module
 from itertools import count
 from threading import Event as Flag
 from threading import Thread, active_count
@@ -15,12 +14,13 @@ from threading import Thread, active_count
 from eventbus import Event, EventBus, RetryPolicy
 
 from . import journal as steps
+from . import sabotage
 from .journal import Journal, now
 from .load import digest, obey, seq
 from .resources import open_files, resident
 
 #: Seconds between two looks at the bus's health.
-HEALTH_POLL = 0.2
+HEALTH_POLL = 0.1
 #: Seconds that threads of a closed bus get to end.
 THREAD_GRACE = 2.0
 
@@ -28,7 +28,7 @@ THREAD_GRACE = 2.0
 def main() -> None:
     options = _arguments()
     for name in options.sabotage:
-        import_module(f"tests.faults.sabotage.{name}").apply()
+        sabotage.apply(name)
     journal = Journal(options.journal, options.who)
     journal.note(steps.SPAWNED)
     _journal_warnings(journal)
@@ -45,21 +45,21 @@ def main() -> None:
     _wait_for_threads()
     _note_resources(journal, "after")
     if options.linger:
+        signal.signal(signal.SIGTERM, lambda *_: None)
         signal.pause()
 
 
 def _run(bus: EventBus, journal: Journal, options: argparse.Namespace) -> None:
     stop = Flag()
     watcher = Thread(target=_watch, args=(bus, journal, stop), name="watcher", daemon=True)
-    _note_life(bus, journal, options, stop)
+    _note_life(bus, journal, options, stop, watcher)
     watcher.start()
     bus.run()
     journal.note(steps.CLOSED)
-    watcher.join()
 
 
 def _note_life(
-    bus: EventBus, journal: Journal, options: argparse.Namespace, closes: Flag
+    bus: EventBus, journal: Journal, options: argparse.Namespace, closes: Flag, watcher: Thread
 ) -> None:
     """Note when the subscriptions have come to life, and when the bus begins to close."""
     start, close = bus.start, bus.close
@@ -74,6 +74,7 @@ def _note_life(
 
     def closing(timeout: float | None = None) -> bool:
         closes.set()
+        watcher.join()
         journal.note(steps.CLOSING, number=options.close_timeout)
         return close(timeout)
 
@@ -100,15 +101,16 @@ def _handler(
 
 
 def _watch(bus: EventBus, journal: Journal, stop: Flag) -> None:
-    """Note the health whenever it changes."""
-    before = ""
+    """Note the health, and how many events are held, whenever they change."""
+    before: tuple[str, int] = ("", 0)
     while not stop.wait(HEALTH_POLL):
         health = bus.health()
         states = sorted({one.state for one in health.subscriptions})
         text = "ok" if health.ok and states else ",".join(states)
-        if text != before:
-            journal.note(steps.STATE, text=text)
-            before = text
+        held = sum(one.in_flight for one in health.subscriptions)
+        if (text, held) != before:
+            journal.note(steps.STATE, text=text, number=held)
+            before = text, held
 
 
 def _journal_warnings(journal: Journal) -> None:

@@ -21,6 +21,11 @@ class Progress:
         #: Handler runs that ended well, by member.
         self.ended: Counter[str] = Counter()
         self.running: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        #: Events in the hands of each member, as its `health` says.
+        self.held: Counter[str] = Counter()
+        self.closing: set[str] = set()
+        self.closed: set[str] = set()
         self.live: set[str] = set()
         self.settled: set[Work] = set()
         self.due: set[Work] = set()
@@ -48,9 +53,21 @@ class Progress:
             if line.step == steps.END:
                 self.ended[line.who] += 1
                 self.settle(Work(line.group, line.handler, line.id))
-        elif line.step == steps.LIVE:
+            else:
+                self.failed[line.who] += 1
+        else:
+            self._take_life(line)
+
+    def _take_life(self, line: Step) -> None:
+        if line.step == steps.LIVE:
             self.live.add(line.who)
             self._duties.add(Duty(line.group, line.pattern, line.handler))
+        elif line.step == steps.STATE:
+            self.held[line.who] = int(line.number)
+        elif line.step == steps.CLOSING:
+            self.closing.add(line.who)
+        elif line.step == steps.CLOSED:
+            self.closed.add(line.who)
 
     def settle(self, work: Work) -> None:
         self.settled.add(work)

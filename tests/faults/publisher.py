@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
-from importlib import import_module
+from datetime import timedelta
 from itertools import islice
 
 from eventbus import Event, EventBus, PublishError
 
 from . import journal as steps
+from . import sabotage
 from .journal import Journal
 from .load import digest, seq, stream
 
@@ -17,14 +18,15 @@ from .load import digest, seq, stream
 def main() -> None:
     options = _arguments()
     for name in options.sabotage:
-        import_module(f"tests.faults.sabotage.{name}").apply()
+        sabotage.apply(name)
     journal = Journal(options.journal, options.who)
     journal.note(steps.SPAWNED)
     events = stream(
         options.count, seed=options.seed, prefix=options.who, seconds=options.seconds,
         keys=options.keys, failing=options.failing,
     )
-    with EventBus(options.url, group="publisher", environ={}) as bus:
+    keep = timedelta(seconds=options.retention)
+    with EventBus(options.url, group="publisher", environ={}, retention=keep) as bus:
         for batch in _batches(events, options.batch):
             publish(bus, journal, batch)
 
@@ -70,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--keys", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=0.004)
     parser.add_argument("--failing", type=float, default=0.0)
+    parser.add_argument("--retention", type=float, default=7 * 86_400.0)
     parser.add_argument("--sabotage", nargs="*", default=[])
     return parser.parse_args()
 

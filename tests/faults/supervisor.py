@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from eventbus import EventBus
+from eventbus import Event, EventBus
 
 from . import journal as steps
 from .brokers import Place
@@ -21,6 +21,7 @@ from .checker.rules import Rules
 from .journal import Journal, now, read
 from .load import digest
 from .progress import Progress
+from .publisher import publish
 
 ROOT = Path(__file__).parents[2]
 #: Seconds between two looks at the journal.
@@ -47,16 +48,20 @@ class Supervisor:
         place: the transport's URL, and its broker.
         folder: for the journal and what processes write to stderr.
         rules: budgets of the invariants.
+        sabotage: what is wrong in every process of this run (see `tests.faults.sabotage`).
     """
 
-    def __init__(self, place: Place, folder: Path, rules: Rules | None = None) -> None:
+    def __init__(
+        self, place: Place, folder: Path, rules: Rules | None = None, *, sabotage: str = ""
+    ) -> None:
         self.place = place
         self.rules = rules or Rules()
         self.path = folder / "journal"
         self.journal = Journal(self.path, "supervisor")
         self.progress = Progress(self.path)
         self.bus = EventBus(place.url, group="supervisor", environ={})
-        self._folder = folder
+        self.folder = folder
+        self._sabotage = ("--sabotage", sabotage) if sabotage else ()
         self._processes: list[Process] = []
 
     def __enter__(self) -> Supervisor:
@@ -90,12 +95,21 @@ class Supervisor:
         """Start a publisher, which ends when all is published; does not wait."""
         return self._start("publisher", f"p{len(self._processes) + 1}", options)
 
+    def replayer(self, *options: object) -> Process:
+        """Start to replay dead letters; does not wait."""
+        return self._start("replayer", f"r{len(self._processes) + 1}", options)
+
+    def publish(self, *events: Event) -> None:
+        """Publish from here, which is never sabotaged."""
+        publish(self.bus, self.journal, list(events))
+
     def _start(self, module: str, who: str, options: tuple[object, ...]) -> Process:
-        with open(self._folder / f"{who}.err", "wb") as errors:
+        with open(self.folder / f"{who}.err", "wb") as errors:
             popen = subprocess.Popen(
                 [
                     sys.executable, "-m", f"tests.faults.{module}", self.place.url,
-                    "--journal", str(self.path), "--who", who, *map(str, options),
+                    "--journal", str(self.path), "--who", who, *self._sabotage,
+                    *map(str, options),
                 ],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stderr=errors,
             )
@@ -105,7 +119,7 @@ class Supervisor:
 
     def stderr(self) -> str:
         """What the processes had to complain of."""
-        texts = ((path.stem, path.read_text()) for path in sorted(self._folder.glob("*.err")))
+        texts = ((path.stem, path.read_text()) for path in sorted(self.folder.glob("*.err")))
         return "\n".join(f"-- {who}:\n{text}" for who, text in texts if text)
 
     @property
@@ -123,11 +137,15 @@ class Supervisor:
     def stop(self, *processes: Process, timeout: float = PATIENCE) -> None:
         """SIGTERM to all of them, and wait until they have ended in order."""
         for process in processes:
-            self.journal.note(steps.STOP, text=process.who)
-            process.popen.send_signal(signal.SIGTERM)
+            self.terminate(process)
         for process in processes:
             code = process.popen.wait(timeout)
             self.journal.note(steps.EXIT, text=process.who, number=code)
+
+    def terminate(self, process: Process) -> None:
+        """SIGTERM; does not wait."""
+        self.journal.note(steps.STOP, text=process.who)
+        process.popen.send_signal(signal.SIGTERM)
 
     def pause(self, process: Process) -> None:
         """SIGSTOP: from here on its leases run out."""
