@@ -19,6 +19,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "docstrings", "genera
 
 # Docstrings quote code with single backticks, as Markdown and most editors show it.
 default_role = "literal"
+smartquotes = False
 highlight_language = "python"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
