@@ -10,7 +10,8 @@ from .errors import ServerError
 from .sockets import connect, read_exactly
 
 CONNECTION = 10
-START, START_OK, TUNE, TUNE_OK, OPEN, OPEN_OK, CLOSE = 10, 11, 30, 31, 40, 41, 50
+START, START_OK, TUNE, TUNE_OK, OPEN, OPEN_OK = 10, 11, 30, 31, 40, 41
+CLOSE, CLOSE_OK = 50, 51
 
 
 def ping(port: int, user: str, password: str, tls: Certificates | None) -> None:
@@ -23,6 +24,9 @@ def ping(port: int, user: str, password: str, tls: Certificates | None) -> None:
         _send(connection, TUNE_OK, limits[:8])
         _send(connection, OPEN, _short(b"/") + b"\0\0")
         _expect(connection, OPEN_OK)
+        # The broker logs a warning about clients that just hang up.
+        _send(connection, CLOSE, struct.pack("!H", 200) + _short(b"") + b"\0\0\0\0")
+        _expect(connection, CLOSE_OK)
 
 
 def _login(user: str, password: str) -> bytes:

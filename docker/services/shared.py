@@ -6,6 +6,7 @@ import os
 import socket
 from urllib.parse import urlsplit
 
+from .containers import Container, engine_answers
 from .errors import ServerError
 from .kafka import Kafka
 from .nats import Nats
@@ -20,12 +21,13 @@ _KINDS = {kind.name: kind for kind in KINDS}
 NAMES = tuple(_KINDS)
 
 
-def handle(name: str) -> Server:
+def handle(name: str) -> Server | Container:
     """The shared server of that name, running or not.
 
     A test that hurts a server starts one of its own instead: `Redis(tmp_path)`.
     """
-    return _KINDS[name](services_folder() / name)
+    server = _KINDS[name](services_folder() / name)
+    return Container(server) if not server.running and engine_answers() else server
 
 
 def own(name: str) -> bool:
