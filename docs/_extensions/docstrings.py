@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -29,8 +30,14 @@ def plain_property(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
         lines[:] = [*(inspect.getdoc(obj) or "").splitlines(), ""]
 
 
+def plural(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list) -> None:
+    """RST wants a blank, or an escaped one, between closing backticks and a letter."""
+    lines[:] = [re.sub(r"(`[^`]+`)(?=\w)", r"\1\\ ", line) for line in lines]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     # Napoleon runs at 500.
     app.connect("autodoc-process-docstring", without_fields, priority=400)
+    app.connect("autodoc-process-docstring", plural, priority=450)
     app.connect("autodoc-process-docstring", plain_property, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -103,7 +103,9 @@ def run_blocks(blocks: list[Block], monkeypatch: pytest.MonkeyPatch, directory: 
 
 def _run(block: Block, module: types.ModuleType, directory: Path) -> None:
     if block.caption:
-        (directory / block.caption).write_text(block.code, encoding="utf-8")
+        file = directory / block.caption
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(block.code, encoding="utf-8")
     # Empty lines in front make a traceback point at the line of the document.
     code = compile("\n" * block.line + block.code, str(block.document), "exec")
     with _limit(BLOCK_TIMEOUT, f"{name_of(block.document)}, line {block.line}"):

@@ -20,7 +20,8 @@ DOCS = ROOT / "docs"
 PAGES = [page for page in sorted(DOCS.rglob("*.rst")) if "_build" not in page.parts]
 
 #: Programs that shell blocks may call, beside those that are checked further below.
-PROGRAMS = {"pip", "echo"}
+PROGRAMS = {"cat", "cd", "echo", "eval", "export", "jq", "kill", "pip", "source"}
+ASSIGNMENT = re.compile(r"[A-Z_]+=")
 CONFIGS = [getattr(eventbus, name) for name in eventbus.__all__ if name.endswith("Config")]
 
 
@@ -124,11 +125,26 @@ def tables():
 
 def commands_of(block: Block) -> list[list[str]]:
     """The commands of a shell block as words; what `console` shows of their output is left out."""
-    lines = [line.strip() for line in block.code.splitlines() if line.strip()]
+    lines = block.code.replace("\\\n", " ").splitlines()
     if any(line.startswith("$ ") for line in lines):
         lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
-    words = (shlex.split(line, comments=True) for line in lines)
-    return [command for command in words if command]
+    return [command for line in lines for command in _split(line)]
+
+
+def _split(line: str) -> list[list[str]]:
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
+    lexer.whitespace_split = True
+    commands: list[list[str]] = [[]]
+    for word in lexer:
+        if set(word) <= set("|&;"):
+            commands.append([])
+        elif not (ASSIGNMENT.match(word) and not commands[-1]):
+            commands[-1].append(word)
+    return [command[: _redirection(command)] for command in commands if command]
+
+
+def _redirection(command: list[str]) -> int:
+    return next((n for n, word in enumerate(command) if word[0] in "<>"), len(command))
 
 
 SHELL = [
@@ -182,9 +198,29 @@ def check_eventbus(arguments, files):
     group.parse_args(context, list(arguments))
 
 
+def check_pytest(arguments, files):
+    assert {word for word in arguments if word.endswith(".py")} <= set(files)
+
+
 CHECKS = {
+    "pytest": check_pytest,
     "python": check_python,
     "gunicorn": check_gunicorn,
     "make": check_make,
     "eventbus": check_eventbus,
 }
+
+
+def test_reads_commands_as_a_shell_does(tmp_path):
+    page = tmp_path / "page.rst"
+    page.write_text(
+        ".. code-block:: console\n\n"
+        "   $ A=1 B=2 first 'one word' two | second > file   # why\n"
+        "   output of it\n"
+        "   $ third \\\n"
+        "       --option && fourth\n"
+    )
+    ((block,),) = blocks_of(page, ("console",))
+    assert commands_of(block) == [
+        ["first", "one word", "two"], ["second"], ["third", "--option"], ["fourth"],
+    ]
