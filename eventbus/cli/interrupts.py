@@ -10,13 +10,14 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-_ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+#: Besides SIGINT: what service managers and closing terminals send, where the system has it.
+ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end what is inside as Ctrl-C does: `finally` blocks run."""
-    before = {number: signal.signal(number, _end) for number in _ENDINGS}
+    before = {number: signal.signal(number, _end) for number in ENDINGS}
     try:
         yield
     finally:

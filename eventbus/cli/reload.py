@@ -15,6 +15,7 @@ from types import FrameType
 import click
 
 from .application import INTERRUPTED
+from .interrupts import ENDINGS
 from .output import note
 
 #: Tells the child whose child it is.
@@ -35,7 +36,7 @@ class Stop:
         self.number = 0
         self._before = {
             number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            for number in (signal.SIGINT, *ENDINGS)
         }
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -112,23 +112,28 @@ def _tail(bus: EventBus, pattern: str, printer: Printer, from_start: bool) -> No
     reader = EventBus(
         bus.config, environ={}, max_concurrent_handlers=1, close_timeout=PATIENCE
     )
+    live = False
     try:
         reader.subscribe(
             pattern, printer, group=group, name="tail",
             start_from="earliest" if from_start else "latest",
         )
+        live = True
         while not printer.done.wait(POLL):
             pass
     finally:
-        reader.close()
-        _remove(bus, group, pattern)
+        try:
+            reader.close()
+        finally:
+            _remove(bus, group, pattern, live)
 
 
-def _remove(bus: EventBus, group: str, pattern: str) -> None:
+def _remove(bus: EventBus, group: str, pattern: str, live: bool) -> None:
     try:
         bus.subscriptions.drop(group, pattern)
         # Foreign bytes become dead letters, even of a group that only looks.
         bus.dead_letters.purge(group=group)
     except (EventBusError, KeyboardInterrupt):
-        note(f"eventbus: left behind: eventbus subscriptions drop {group} '{pattern}'")
-        raise
+        if live:
+            note(f"eventbus: left behind: eventbus subscriptions drop {group} '{pattern}'")
+            raise
