@@ -30,7 +30,7 @@ python_maximum_signature_line_length = 80
 nitpick_ignore_regex = [
     ("py:.*", r"(collections|concurrent|contextlib|datetime|enum|os|threading)(\..*)?"),
     ("py:.*", r"(.*\.)?(Callable|Iterable|Mapping|Sequence|Future|PathLike|timedelta|datetime)"),
-    ("py:.*", r"(.*\.)?(H|Handler|Middleware|StartFrom|Reason|State|Struct|Settings|_.*)"),
+    ("py:.*", r"(.*\.)?(H|T|Handler|Middleware|StartFrom|Reason|State|Struct|Settings|_.*)"),
 ]
 
 # A folder whose pages are all listed by name, or that is still empty, is no fault. Sphinx gives
