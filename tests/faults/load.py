@@ -44,7 +44,7 @@ def _first(path: str) -> bool:
 
 def stream(
     count: int, *, seed: int, prefix: str = "k", keys: int = 50, seconds: float = 0.004,
-    types: int = 3, failing: float = 0.0,
+    types: int = 3, failing: float = 0.0, rejected: float = 0.0,
 ) -> Iterator[Event]:
     """Events of several types, most of them with a key, each key numbered from 1.
 
@@ -56,6 +56,7 @@ def stream(
         seconds: what a handler takes at most; a quarter of it at least.
         types: how many event types.
         failing: share of events whose first attempt fails.
+        rejected: share of events that end as dead letters.
     """
     chance = Random(seed)
     places = dict.fromkeys(range(keys), 0)
@@ -68,6 +69,8 @@ def stream(
             key, payload["seq"] = f"{prefix}-{number}", places[number]
         if chance.random() < failing:
             payload["failures"] = 1
+        elif chance.random() < rejected:
+            payload["reject"] = True
         yield Event(
             f"job.t{n % types}", payload, key=key, metadata={"trace": f"{prefix}/{n} – ✓"}
         )

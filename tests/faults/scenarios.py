@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from eventbus import Event
 
+from . import journal as steps
+from .journal import now
 from .supervisor import Process, Supervisor
 
 #: Seconds without any step after which a missing event is lost, in runs as short as these.
 QUIET = 0.7
 #: Seconds in which what is left behind must be handled, and for which a drain goes on.
-DRAIN, BUDGET = 4.0, 4.5
+DRAIN, BUDGET = 3.0, 3.2
+#: Seconds: a lease short enough to wait for, and when a lapsed one is taken over at the latest.
+LEASE, LAPSED = 1.5, 1.0
 #: Handlers that a member runs at the same time.
 WORKERS = 4
 
@@ -91,9 +95,15 @@ def one_key(run: Supervisor) -> None:
 
 
 def longer_than_the_lease(run: Supervisor) -> None:
-    """A handler takes longer than the lease and what follows it, while a peer is idle."""
-    run.wait_until_live(*(run.member("--lease", 1.5) for _ in range(2)))
-    run.publish(Event("job.a", {"seconds": 2.5}))
+    """A handler takes longer than its lease, and a peer looks for lapsed ones, while it is idle."""
+    run.wait_until_live(*(run.member("--lease", LEASE) for _ in range(2)))
+    run.publish(Event("job.a", {"until": str(run.folder / "go")}))
+    enough = now() + LEASE + LAPSED
+    run.wait(
+        "the lease would have lapsed",
+        lambda: run.progress.counts[steps.START] > 1 or now() > enough,
+    )
+    (run.folder / "go").touch()
     _drain(run)
 
 
@@ -133,7 +143,7 @@ def closed_but_alive(run: Supervisor) -> None:
 
 def closed_at_leisure(run: Supervisor) -> None:
     """A member with a short timeout is asked to stop."""
-    run.stop(_served(run, "--close-timeout", "0.5"))
+    run.stop(_served(run, "--close-timeout", "0.3"))
 
 
 def all_away(run: Supervisor) -> None:
@@ -158,7 +168,7 @@ def publisher_killed(run: Supervisor) -> None:
     """A publisher is killed as soon as it holds a confirmation."""
     run.live_member()
     publisher = run.publisher("--count", 200, "--seed", 1, "--batch", 1)
-    run.wait("one is confirmed", lambda: run.progress.counts["confirmed"] > 0)
+    run.wait("one is confirmed", lambda: run.progress.counts[steps.CONFIRMED] > 0)
     run.kill(publisher)
     _drain(run)
 

@@ -53,7 +53,7 @@ def close_takes_its_time() -> None:
 
     def make(close: Any) -> Any:
         def slow(self: Any, timeout: float | None = None) -> bool:
-            time.sleep(self.config.close_timeout + 2.5)
+            time.sleep(self.config.close_timeout + 2.2)
             return bool(close(self, timeout))
 
         return slow

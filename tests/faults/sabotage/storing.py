@@ -14,7 +14,7 @@ from eventbus.transports.sqlite.topics import Topics
 from . import change
 
 #: Seconds between two writes that should have been one: long enough for a kill in between.
-BETWEEN = 30.0
+BETWEEN = 3.0
 
 
 def lease_never_renewed() -> None:
@@ -122,7 +122,7 @@ def retention_removes_unsettled() -> None:
 
 
 ALL = (
-    lease_never_renewed, stale_ack_accepted, dead_letter_after_ack,
-    dead_letter_apart_from_ack, dead_members_keep_their_events, position_at_the_end, births_not_durable,
+    lease_never_renewed, stale_ack_accepted, dead_letter_after_ack, dead_letter_apart_from_ack,
+    dead_members_keep_their_events, position_at_the_end, births_not_durable,
     retention_removes_unsettled,
 )

@@ -1,0 +1,75 @@
+"""The page of a storm, as reStructuredText."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+from collections.abc import Sequence
+from datetime import date
+
+import eventbus
+
+from .checker.report import Report
+
+COLUMNS = (
+    "seed", "kills", "events", "lost", "invented", "interrupted", "duplicates", "bound",
+    "violations", "seconds",
+)
+
+TEMPLATE = """\
+{title}
+{line}
+
+Written by ``make storm``. Three members share the events of two publishers and are killed
+(SIGKILL) at random points, over and over; :doc:`index` says how it is done and what the columns
+mean.
+
+* {date}, eventbus {version}, Python {python}, {broker}, {cores} cores
+* {kills} kills, {events} events: **{lost} lost, {invented} invented**, {duplicates} handled again
+  ({share:.2%})
+* with no loss in {kills} kills, the chance that a kill loses anything is below {chance:.1%} (95 %
+  confidence)
+
+.. list-table::
+   :header-rows: 1
+
+{rows}
+"""
+
+
+def page(transport: str, runs: Sequence[tuple[int, Report]]) -> str:
+    """The page, every run listed, also those that failed."""
+    title = f"Storm: {transport}"
+    reports = [report for _, report in runs]
+    totals = {
+        name: sum(getattr(report, name) for report in reports)
+        for name in ("kills", "events", "lost", "invented", "duplicates")
+    }
+    return TEMPLATE.format(
+        title=title, line="=" * len(title), date=date.today().isoformat(),
+        version=eventbus.__version__, python=platform.python_version(),
+        broker=_broker(transport), cores=os.cpu_count(),
+        share=totals["duplicates"] / max(1, totals["events"]),
+        chance=3 / max(1, totals["kills"]),
+        rows="\n".join([_row(COLUMNS), *(_row(_cells(*run)) for run in runs)]), **totals,
+    )
+
+
+def _cells(seed: int, report: Report) -> list[str]:
+    figures = {
+        **report._asdict(), "seed": seed, "violations": len(report.violations),
+        "seconds": f"{report.seconds:.0f}",
+    }
+    return [str(figures[name]) for name in COLUMNS]
+
+
+def _row(cells: Sequence[str]) -> str:
+    first, *rest = cells
+    return "\n".join([f"   * - {first}", *(f"     - {cell}" for cell in rest)])
+
+
+def _broker(transport: str) -> str:
+    if transport == "sqlite":
+        return f"SQLite {sqlite3.sqlite_version} (publish: synchronous=FULL)"
+    return transport

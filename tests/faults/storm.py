@@ -1,0 +1,57 @@
+"""`python -m tests.faults.storm`: many kills, a table for the documentation, exit code 1 if any
+invariant broke."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from .brokers import PLACES
+from .checker.report import Report
+from .pages import page
+from .storming import storm
+
+PAGES = Path(__file__).parents[2] / "docs" / "reliability"
+
+
+def main() -> int:
+    options = _arguments()
+    master = options.seed if options.seed is not None else random.randrange(1_000_000)
+    seeds = [master + n for n in range(options.runs)]
+    print(f"{options.transport}: {options.runs} runs with {options.kills} kills each")
+    rows = []
+    for seed in seeds:
+        rows.append((seed, _run(options, seed)))
+        print(f"seed {seed}: {rows[-1][1]}", flush=True)
+    if options.write:
+        target = PAGES / f"{options.transport}.rst"
+        target.write_text(page(options.transport, rows), encoding="utf-8")
+        print(f"written to {target.relative_to(Path.cwd())}")
+    return int(any(report.violations for _, report in rows))
+
+
+def _run(options: argparse.Namespace, seed: int) -> Report:
+    with tempfile.TemporaryDirectory(prefix="storm-") as name:
+        folder = Path(name)
+        place = PLACES[options.transport](folder)
+        return storm(place, folder, seed=seed, kills=options.kills, events=options.events)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--transport", choices=PLACES, default="sqlite")
+    parser.add_argument("--seed", type=int, help="of the first run; the next ones count upwards")
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=20, help="per run")
+    parser.add_argument("--events", type=int, default=12_000, help="per run")
+    parser.add_argument(
+        "--no-write", dest="write", action="store_false", help="leave the documentation alone"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
