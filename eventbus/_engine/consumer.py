@@ -151,7 +151,9 @@ class ConsumerLoop:
     def _session(self) -> None:
         if not self._capabilities.receipts_survive:
             self._disown()
-        consumer = self._transport.consumer(self._held())
+        # What is done but not settled is ours, too: it must not be handed over once more.
+        undone = self._outcomes.settlement
+        consumer = self._transport.consumer([*self._held(), *undone.acks, *undone.releases])
         self._consumer = consumer
         self._commands.clear()
         try:

@@ -12,6 +12,7 @@ from .base import Capabilities, Settings, Transport
 TRANSPORTS: dict[str, tuple[str, str]] = {
     "memory": ("memory", "MemoryTransport"),
     "sqlite": ("sqlite", "SQLiteTransport"),
+    "redis": ("redis", "RedisTransport"),
 }
 
 
