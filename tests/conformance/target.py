@@ -13,11 +13,13 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 import pytest
+import redis
 
-from eventbus import Event, EventBus, MemoryConfig, RetryPolicy, SQLiteConfig
+from eventbus import Event, EventBus, MemoryConfig, RedisConfig, RetryPolicy, SQLiteConfig
 from eventbus.event import new_id
 from eventbus.transports import capabilities
 from eventbus.transports.base import DeadRecord, Record
+from tests.servers import provide
 
 #: Seconds after which a condition that should have come true will not: generous, for slow machines.
 PATIENCE = 15.0
@@ -36,7 +38,15 @@ class Entry(NamedTuple):
     connect: Callable[[Path], Any] | None = None
     #: Fields that leave room for two waiting events, for transports that are `bounded`.
     tiny: dict[str, Any] | None = None
+    #: Empties what the tests of this transport share, before each of them.
+    reset: Callable[[], None] = lambda: None
     marks: tuple[pytest.MarkDecorator, ...] = ()
+
+
+def _empty_redis() -> None:
+    client = redis.Redis.from_url(provide("redis"))
+    client.flushdb()
+    client.close()
 
 
 #: A transport joins the suite with one entry here.
@@ -48,6 +58,11 @@ ENTRIES: dict[str, Entry] = {
     "sqlite": Entry(
         lambda folder: {"sqlite": SQLiteConfig(path=str(folder / "events.db"))},
         connect=lambda folder: sqlite3.connect(folder / "events.db"),
+    ),
+    "redis": Entry(
+        lambda folder: {"redis": RedisConfig(url=provide("redis"))},
+        reset=_empty_redis,
+        marks=(pytest.mark.redis,),
     ),
 }
 
@@ -64,6 +79,7 @@ class Target:
         self.name = name
         self.capabilities = capabilities(name)
         self._entry = ENTRIES[name]
+        self._entry.reset()
         self._folder = folder
         self._buses: list[EventBus] = []
 

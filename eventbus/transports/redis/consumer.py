@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -157,8 +157,9 @@ class RedisConsumer:
         for id, budget in budgets.items():
             waiting = self._ready.get(id)
             if waiting:
-                taken, self._ready[id] = waiting[: budget.events], waiting[budget.events :]
-                fetched.append((id, taken))
+                count = _affordable(waiting, budget)
+                fetched.append((id, waiting[:count]))
+                self._ready[id] = waiting[count:]
         return fetched
 
     def _gather(self, budgets: Mapping[SubscriptionId, Budget]) -> None:
@@ -339,6 +340,16 @@ class RedisConsumer:
     def close(self) -> None:
         self._bell.close()
         self._link.close()
+
+
+def _affordable(deliveries: Sequence[Delivery], budget: Budget) -> int:
+    """How many of them fit; the last one may exceed the size."""
+    left = budget.size
+    for count, delivery in enumerate(deliveries[: budget.events]):
+        if left <= 0:
+            return count
+        left -= len(delivery.data)
+    return min(len(deliveries), budget.events)
 
 
 def _later(id: bytes, other: bytes | None) -> bytes:
