@@ -8,6 +8,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent / "_extensions")]
 
+from eventbus.transports import TRANSPORTS  # noqa: E402 (the path comes first)
+
 project = "eventbus"
 author = "eventbus contributors"
 html_title = "eventbus"
@@ -25,6 +27,8 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True
 python_maximum_signature_line_length = 80
+
+rst_epilog = f".. |transports| replace:: {', '.join(f'``{name}``' for name in TRANSPORTS)}"
 
 # The standard library is not indexed, so that the build needs no network; the engine is private.
 nitpick_ignore_regex = [
