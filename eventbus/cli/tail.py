@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 from threading import Event as Flag
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import click
@@ -72,12 +71,10 @@ class Printer:
         self.__name__ = "tail"
         self._as_json = as_json
         self._left = maximum
-        self._lock = Lock()
 
     def __call__(self, event: Event) -> None:
-        with self._lock:
-            if not self.done.is_set():
-                self._print(event)
+        if not self.done.is_set():
+            self._print(event)
 
     def _print(self, event: Event) -> None:
         try:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+import time
 
 import pytest
 
+from eventbus.cli import tail as tail_module
 from eventbus.cli.tail import GROUP_PREFIX
 from tests.conformance.target import Received, wait_for
 
@@ -52,10 +54,17 @@ def test_prints_matching_events_in_order_with_every_field(start, bus):
     }
 
 
-def test_from_start_begins_with_the_oldest(call, bus, url):
-    bus.publish_many([("a.b", n) for n in range(20)])
-    result = call("tail", "a.*", "--from-start", "--max", "20", "--url", url)
-    assert [row["payload"] for row in result.rows] == list(range(20))
+def test_from_start_begins_with_the_oldest(call, bus, url, monkeypatch):
+    write = tail_module.write_json
+
+    def hesitate(event):
+        time.sleep(0.05 if event.payload % 10 == 0 else 0)
+        write(event)
+
+    monkeypatch.setattr(tail_module, "write_json", hesitate)
+    bus.publish_many([("a.b", n) for n in range(50)])
+    result = call("tail", "a.*", "--from-start", "--max", "50", "--url", url)
+    assert [row["payload"] for row in result.rows] == list(range(50))
     assert (result.code, result.err) == (0, "")
 
 

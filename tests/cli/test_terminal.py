@@ -145,6 +145,29 @@ def test_ctrl_c_at_a_question_changes_nothing(terminal, letter, bus, url):
     assert len(bus.dead_letters.list()) == 1
 
 
+def test_ctrl_c_drains_a_reloaded_process(terminal, bus, url, tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, time\nfrom eventbus import EventBus\n"
+        f"bus = EventBus({url!r}, group='slow')\n"
+        "@bus.on('a.b', start_from='earliest')\n"
+        "def handle(event):\n"
+        "    print('begin', flush=True)\n"
+        "    while not pathlib.Path('go').exists():\n"
+        "        time.sleep(0.01)\n"
+        "    print('end', flush=True)\n"
+    )
+    bus.publish("a.b")
+    started = terminal("run", "slow:bus", "--reload")
+    started.wait_for(lambda text: "begin" in text)
+    started.type("\x03")
+    # The supervisor alone gets the Ctrl-C: the child would take both as an order to end at once.
+    started.wait_for(lambda text: re.search(r"stopping on \w", text))
+    assert "stopping on SIGTERM" in started.text
+    (tmp_path / "go").touch()
+    assert started.end() == 130
+    assert started.text.rstrip().endswith("end")
+
+
 def test_long_work_shows_its_progress(terminal, fail, url):
     fail("a.b", 1, 2)
     started = terminal("dead", "replay", "--url", url)
