@@ -38,7 +38,6 @@ def standing_in(bus: EventBus, recorded: Recorded, *, handle: bool) -> Iterator[
         try:
             yield
         finally:
-            layer.close(0.0)
             if bus._engine is layer:
                 bus._started = started
 

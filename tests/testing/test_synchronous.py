@@ -525,6 +525,20 @@ def test_live_handlers_are_called_here_and_only_once(calls):
     assert threads[0] == threading.get_ident() != threads[1]
 
 
+def test_middleware_added_meanwhile_wraps_live_handlers_too(calls):
+    def outer(event, call_next):
+        calls.names.append("outer")
+        call_next(event)
+
+    with EventBus("memory:", group="g", environ={}) as bus:
+        bus.subscribe("a.b", calls.handler("h"))
+        with synchronous(bus):
+            bus.add_middleware(outer)
+            bus.publish("a.b")
+
+    assert calls.names == ["outer", "h"]
+
+
 def test_works_on_a_bus_that_was_closed(calls):
     bus = EventBus("memory:", group="g", environ={})
     bus.on("a.b", calls.handler("h"))
@@ -569,6 +583,16 @@ def test_recordings_around_and_inside(bus, calls):
 
     assert inner.types == ["a.b", "a.c"]
     assert own.types == outer.types == ["a.b", "a.c", "a.d"]
+
+
+def test_all_recordings_keep_an_event_whose_handler_failed(bus, calls):
+    bus.on("a.b", calls.handler("h", raising(Reject("no"))))
+
+    with record(bus) as first, record(bus) as second, synchronous(bus) as own:
+        with record(bus) as inner, pytest.raises(Reject):
+            bus.publish("a.b")
+
+    assert [one.types for one in (first, second, own, inner)] == [["a.b"]] * 4
 
 
 def test_inside_each_other(bus, calls):
