@@ -24,6 +24,13 @@ class Step(NamedTuple):
     type: str
 
 
+class Killed(NamedTuple):
+    """A member that was killed, and when."""
+
+    pid: int
+    at: float
+
+
 class Crew:
     """Starts members and reads what they journal."""
 
@@ -31,6 +38,7 @@ class Crew:
         self.url = f"sqlite:///{folder / 'events.db'}"
         self._journal = folder / "journal"
         self._processes: list[subprocess.Popen[str]] = []
+        self.killed: list[Killed] = []
 
     def member(self, *options: str) -> subprocess.Popen[str]:
         """Start a member and wait until its subscription is live."""
@@ -42,6 +50,26 @@ class Crew:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         return process
+
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """Kill a member. The clock of the journal is the same in all processes."""
+        self.killed.append(Killed(process.pid, time.monotonic()))
+        process.kill()
+        process.wait()
+
+    def repeated(self) -> dict[int, list[Step]]:
+        """By member, the last thing it did with each event that another member began after it."""
+        last: dict[int, dict[int, Step]] = {}
+        owner: dict[int, int] = {}
+        found: dict[int, list[Step]] = {}
+        for step in sorted(self.journal("start") + self.journal("ok"), key=lambda s: s.at):
+            before = owner.get(step.payload)
+            if step.step == "start":
+                if before is not None:
+                    found.setdefault(before, []).append(last[before][step.payload])
+                owner[step.payload] = step.pid
+            last.setdefault(step.pid, {})[step.payload] = step
+        return found
 
     def journal(self, step: str) -> list[Step]:
         if not self._journal.exists():
@@ -60,10 +88,22 @@ class Crew:
         handled = len(self.journal("ok"))
         self.wait("some progress", lambda: len(self.journal("ok")) > handled)
 
+    def wait_for_handled(self, number: int) -> None:
+        """Wait until each of the first `number` events was handled at least once."""
+        wanted = set(range(number))
+        self.wait(
+            f"{number} handled", lambda: wanted <= {step.payload for step in self.journal("ok")}
+        )
+
     def stop(self) -> None:
         for process in self._processes:
-            process.kill()
-            process.wait()
+            process.terminate()
+        for process in self._processes:
+            try:
+                process.wait(timeout=5.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
             assert process.stdout is not None
             process.stdout.close()
 
