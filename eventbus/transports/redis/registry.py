@@ -29,7 +29,8 @@ class Registry:
 
     def __init__(self, lock: Callable[[], AbstractContextManager[Link]]) -> None:
         self._lock = lock
-        self._epoch = b""
+        #: Under which epoch each subscription was last seen: another one means a wiped server.
+        self._epochs: dict[SubscriptionId, bytes] = {}
 
     def register(self, link: Link, topic: str, timeout: float) -> None:
         """Make a topic known before its first event."""
@@ -48,7 +49,7 @@ class Registry:
             for _ in range(TRIES):
                 epoch, born, made = self._try(link, id, start_from)
                 if epoch != b"again":
-                    self._epoch = epoch
+                    self._epochs[id] = epoch
                     return bool(born or (made and is_literal(id.pattern)))
         raise TransportUnavailable("the registry of topics is being changed all the time")
 
@@ -60,7 +61,7 @@ class Registry:
         answer: tuple[bytes, int, int] = link.call(
             "EVAL", scripts.DECLARE, 3, keys.SUBSCRIPTIONS, keys.TOPICS, keys.EPOCH,
             keys.field(id), record, keys.group_of(id), "$" if start_from == "latest" else "0",
-            uuid4().hex, self._epoch, len(topics), *matching(id, topics),
+            uuid4().hex, self._epochs.get(id, b""), len(topics), *matching(id, topics),
         )
         return answer
 
