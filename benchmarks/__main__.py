@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sqlite3
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -16,34 +18,42 @@ from .measure import Figure
 
 MODULES = ("memory", "sqlite", "latency", "pool", "resources")
 RESULTS = Path(__file__).with_name("results.json")
+ROW = "{:<62} {:>11} {:>11} {:>7} {:>8}  {}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=MODULES)
-    parser.add_argument("--json", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    parser.add_argument("--only", choices=MODULES, help="measure this; writes no JSON by itself")
+    parser.add_argument("--json", type=Path, help=f"default: {RESULTS.name}, if all is measured")
+    options = parser.parse_args(arguments)
+    figures = _measure([options.only] if options.only else MODULES)
+    # Figures of one report belong to one run: a part of them must not replace the whole.
+    path = options.json or (None if options.only else RESULTS)
+    if path is not None:
+        path.write_text(json.dumps(_report(figures), indent=1) + "\n")
+        print(f"written to {path}")
+
+
+def _measure(modules: Sequence[str]) -> list[Figure]:
     figures: list[Figure] = []
-    print(f"{'what':<62} {'ours':>11} {'floor':>11} {'value':>7} {'target':>8}")
-    for module in [options.only] if options.only else MODULES:
+    print(ROW.format("what", "ours", "floor", "value", "target", ""))
+    for module in modules:
         for figure in import_module(f"benchmarks.{module}").measure():
             figures.append(figure)
             print(_line(figure), flush=True)
-    options.json.write_text(json.dumps(_report(figures), indent=1) + "\n")
-    print(f"written to {options.json.name}")
+    return figures
 
 
 def _line(figure: Figure) -> str:
-    verdict = "" if figure.ok else "  short"
-    return (
-        f"{figure.name:<62} {figure.ours:>11} {figure.floor:>11} {figure.value:>7.2f}"
-        f" {figure.target:>8}{verdict}"
-    )
+    verdict = "met" if figure.ok else "MISSED"
+    value = f"{figure.value:.2f}"
+    return ROW.format(figure.name, figure.ours, figure.floor, value, figure.target, verdict)
 
 
-def _report(figures: list[Figure]) -> dict[str, object]:
+def _report(figures: Sequence[Figure]) -> dict[str, object]:
     return {
         "python": platform.python_version(), "sqlite": sqlite3.sqlite_version,
+        "cores": os.cpu_count(),
         "figures": [{**figure._asdict(), "ok": figure.ok} for figure in figures],
     }
 

@@ -21,6 +21,7 @@ with EventBus(sys.argv[1], group="bench", environ={{}}) as bus:
     for n in range({RATE * SECONDS}):
         time.sleep(max(0.0, begun + n / {RATE} - time.monotonic()))
         bus.publish("tick", time.monotonic())
+    print(time.monotonic() - begun)
 """
 
 
@@ -30,8 +31,14 @@ def measure() -> list[Figure]:
         url = f"sqlite:///{path}"
         with EventBus(url, group="bench", environ={}) as bus:
             bus.subscribe("tick", lambda e: waits.append(time.monotonic() - e.payload), name="t")
-            subprocess.run([sys.executable, "-c", PUBLISHER, url], check=True)
+            publisher = subprocess.run(
+                [sys.executable, "-c", PUBLISHER, url], check=True, text=True,
+                stdout=subprocess.PIPE,
+            )
             bus.join()
+    # Otherwise the figures would be of another load, or without the worst ones.
+    assert float(publisher.stdout) < 1.05 * SECONDS, f"took {publisher.stdout.strip()} s"
+    assert len(waits) == RATE * SECONDS, f"{len(waits)} handled"
     cuts = statistics.quantiles([1000 * wait for wait in waits], n=100)
     name = "sqlite: publish to handled, two processes, 200/s"
     return [
