@@ -17,7 +17,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 
 
-class Name(click.ParamType):  # type: ignore[type-arg]  # Not generic before click 8.4.
+class Name(click.ParamType):  # type: ignore[type-arg]  # Older releases of click: not generic.
     """A name that `check` accepts or explains."""
 
     def __init__(self, name: str, check: Callable[[str], str]) -> None:
@@ -65,8 +65,9 @@ def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 
 def source_options(command: F) -> F:
-    """`--app`, `--url` and `--debug`, which the `Source` in the context remembers."""
+    """What every command takes: help, and what the `Source` in the context remembers."""
     for option in (
+        click.help_option("-h", "--help"),
         click.option(
             "--debug", is_flag=True, expose_value=False, callback=_keep,
             help="Show the traceback of an error.",
