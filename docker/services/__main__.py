@@ -59,20 +59,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _each(action: str, names: Sequence[str]) -> int:
     began = time.monotonic()
     what: Callable[[str], str] = {"up": up, "down": down, "env": env}[action]
-    failed = 0
+    failed: set[str] = set()
     with ThreadPoolExecutor(len(names)) as pool:
         jobs = {name: pool.submit(what, name) for name in names}
         for name, job in jobs.items():
             try:
                 line = job.result()
             except ServerError as error:
-                failed += 1
-                print(error, file=sys.stderr, flush=True)
+                # All of them may fail for one reason, such as an engine that does not answer.
+                if str(error) not in failed:
+                    print(error, file=sys.stderr, flush=True)
+                failed.add(str(error))
             else:
                 print(line if action == "env" else f"{name:<9} {line}", flush=True)
     if action == "up" and not failed:
         print(f"ready after {time.monotonic() - began:.1f} s: {len(names)} of {len(names)}")
-    return min(failed, 1)
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ PATIENCE = 15
 COMMAND_TIMEOUT = 900
 
 
-@functools.cache
 def engine_answers() -> bool:
     """Whether servers start in containers.
 
@@ -36,13 +35,19 @@ def engine_answers() -> bool:
         raise ServerError(f'EVENTBUS_SERVICES is "{wanted}"; it can be "docker" or "processes"')
     if wanted == "processes":
         return False
-    trouble = _call("compose", "version")[1] or _call("info")[1]
+    trouble = _engine_trouble()
     if trouble and wanted == "docker":
         raise ServerError(
             "EVENTBUS_SERVICES asks for Docker, and no engine with Compose answers; start it, or"
             f' set EVENTBUS_SERVICES to "processes"{trouble}'
         )
     return not trouble
+
+
+@functools.cache
+def _engine_trouble() -> str:
+    """Why there is no engine with Compose; empty if there is one. Asking takes a while."""
+    return _call("compose", "version")[1] or _call("info")[1]
 
 
 class Container:
@@ -57,6 +62,8 @@ class Container:
         self.name = server.name
         self.variable = server.variable
         self.usual_port = server.usual_port
+        self.password = server.password
+        self.tls = server.tls
         # Two checkouts do not share their containers.
         self.folder = server.folder
         digest = hashlib.sha256(str(self.folder.parent).encode()).hexdigest()[:8]

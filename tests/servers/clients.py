@@ -1,4 +1,4 @@
-"""Write and read one value with the client library that users have."""
+"""Write and read named values with the client libraries that users have."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import nats
 import pika
@@ -28,11 +29,11 @@ KAFKA_PATIENCE = 20.0
 
 
 class Client(NamedTuple):
-    """Ways to a value that a server must not lose."""
+    """Ways to a value that a server must not lose. Each name is written to once."""
 
-    write: Callable[[Server, str], object]
-    #: `None` where there is no value.
-    read: Callable[[Server], str | None]
+    write: Callable[[Server, str, str], object]
+    #: `None` where there is no value of that name.
+    read: Callable[[Server, str], str | None]
 
 
 def _redis(server: Server) -> redis.Redis:
@@ -42,20 +43,23 @@ def _redis(server: Server) -> redis.Redis:
     )
 
 
-def redis_write(server: Server, value: str) -> None:
+def redis_write(server: Server, name: str, value: str) -> None:
     with _redis(server) as client:
-        client.set("value", value)
+        client.set(name, value)
 
 
-def redis_read(server: Server) -> str | None:
+def redis_read(server: Server, name: str) -> str | None:
     with _redis(server) as client:
-        return client.get("value")
+        return client.get(name)
 
 
 async def _jetstream(server: Server, use: Callable[[JetStreamContext], Awaitable[str | None]]):
     tls = {"tls": ssl.create_default_context(cafile=str(server.tls.ca))} if server.tls else {}
+    # The client takes a password from a URL as it stands there, percent signs included.
+    login = {"user": "bus", "password": server.password} if server.password else {}
+    address = server.url.replace(urlsplit(server.url).netloc, f"127.0.0.1:{server.port}")
     client = await nats.connect(
-        server.url, connect_timeout=PATIENCE, allow_reconnect=False, **tls
+        address, connect_timeout=PATIENCE, allow_reconnect=False, **tls, **login
     )
     try:
         return await use(client.jetstream())
@@ -63,18 +67,18 @@ async def _jetstream(server: Server, use: Callable[[JetStreamContext], Awaitable
         await client.close()
 
 
-def nats_write(server: Server, value: str) -> None:
+def nats_write(server: Server, name: str, value: str) -> None:
     async def write(stream: JetStreamContext) -> None:
-        await stream.add_stream(name="VALUES", subjects=["value"])
-        await stream.publish("value", value.encode())
+        await stream.add_stream(name=name, subjects=[name])
+        await stream.publish(name, value.encode())
 
     asyncio.run(_jetstream(server, write))
 
 
-def nats_read(server: Server) -> str | None:
+def nats_read(server: Server, name: str) -> str | None:
     async def read(stream: JetStreamContext) -> str | None:
         try:
-            return (await stream.get_last_msg("VALUES", "value")).data.decode()
+            return (await stream.get_last_msg(name, name)).data.decode()
         except NotFoundError:
             return None
 
@@ -85,17 +89,17 @@ def _postgres(server: Server) -> psycopg.Connection:
     return psycopg.connect(server.url, connect_timeout=int(PATIENCE))
 
 
-def postgres_write(server: Server, value: str) -> None:
+def postgres_write(server: Server, name: str, value: str) -> None:
     with _postgres(server) as connection:
-        connection.execute("create table kept (value text)")
-        connection.execute("insert into kept values (%s)", [value])
+        connection.execute(f"create table {name} (value text)")
+        connection.execute(f"insert into {name} values (%s)", [value])
 
 
-def postgres_read(server: Server) -> str | None:
+def postgres_read(server: Server, name: str) -> str | None:
     with _postgres(server) as connection:
-        if connection.execute("select to_regclass('kept')").fetchone() == (None,):
+        if connection.execute("select to_regclass(%s)", [name]).fetchone() == (None,):
             return None
-        return connection.execute("select value from kept").fetchone()[0]
+        return connection.execute(f"select value from {name}").fetchone()[0]
 
 
 @contextmanager
@@ -112,19 +116,19 @@ def _rabbitmq(server: Server) -> Iterator[BlockingChannel]:
         connection.close()
 
 
-def rabbitmq_write(server: Server, value: str) -> None:
+def rabbitmq_write(server: Server, name: str, value: str) -> None:
     with _rabbitmq(server) as channel:
         channel.confirm_delivery()
         # Of 3.10, a quorum queue that is younger than a second does not come back from SIGKILL.
-        channel.queue_declare("values", durable=True)
+        channel.queue_declare(name, durable=True)
         lasting = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent)
-        channel.basic_publish("", "values", value.encode(), lasting, mandatory=True)
+        channel.basic_publish("", name, value.encode(), lasting, mandatory=True)
 
 
-def rabbitmq_read(server: Server) -> str | None:
+def rabbitmq_read(server: Server, name: str) -> str | None:
     with _rabbitmq(server) as channel:
         try:
-            _, _, body = channel.basic_get("values", auto_ack=False)
+            _, _, body = channel.basic_get(name, auto_ack=False)
         except ChannelClosedByBroker as error:
             assert error.reply_code == 404
             return None
@@ -145,26 +149,35 @@ def _kafka(server: Server) -> dict[str, object]:
     return settings
 
 
-def kafka_write(server: Server, value: str) -> None:
+def kafka_write(server: Server, name: str, value: str) -> None:
     admin = AdminClient(_kafka(server))
-    admin.create_topics([NewTopic("values", 1, 1)])["values"].result(KAFKA_PATIENCE)
+    admin.create_topics([NewTopic(name, 1, 1)])[name].result(KAFKA_PATIENCE)
     failed: list[object] = []
     producer = Producer({**_kafka(server), "acks": "all"})
-    producer.produce("values", value, on_delivery=lambda error, _: failed.append(error))
+    producer.produce(name, value, on_delivery=lambda error, _: failed.append(error))
     assert producer.flush(KAFKA_PATIENCE) == 0
     assert failed == [None]
 
 
-def kafka_read(server: Server) -> str | None:
-    if "values" not in AdminClient(_kafka(server)).list_topics(timeout=KAFKA_PATIENCE).topics:
+def kafka_read(server: Server, name: str) -> str | None:
+    if name not in AdminClient(_kafka(server)).list_topics(timeout=KAFKA_PATIENCE).topics:
         return None
     consumer = Consumer({**_kafka(server), "group.id": "g"})
     try:
-        consumer.assign([TopicPartition("values", 0, 0)])
+        consumer.assign([TopicPartition(name, 0, 0)])
         message = consumer.poll(KAFKA_PATIENCE)
         return message.value().decode() if message is not None else None
     finally:
         consumer.close()
+
+
+def write(server: Server, name: str, value: str) -> None:
+    """Return when the server has confirmed it."""
+    CLIENTS[server.name].write(server, name, value)
+
+
+def read(server: Server, name: str) -> str | None:
+    return CLIENTS[server.name].read(server, name)
 
 
 CLIENTS = {

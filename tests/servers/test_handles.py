@@ -8,46 +8,13 @@ from pathlib import Path
 
 from tests.conformance.target import wait_for
 from tests.servers import Server
-from tests.servers.clients import CLIENTS
-
-
-def write(server: Server, value: str) -> None:
-    CLIENTS[server.name].write(server, value)
-
-
-def read(server: Server) -> str | None:
-    return CLIENTS[server.name].read(server)
+from tests.servers.clients import read, write
 
 
 def test_it_answers_its_usual_client(running: Server) -> None:
-    running.wipe()
-    write(running, "v")
     assert running.is_ready()
-    assert read(running) == "v"
-
-
-def test_what_was_written_survives_a_kill(running: Server) -> None:
-    running.wipe()
-    write(running, "kept")
-    killed = running.process.tree()
-
-    running.kill()
-    assert not running.running
-    assert not any(process.alive for process in killed)
-    running.start()
-
-    assert read(running) == "kept"
-
-
-def test_what_was_written_survives_a_restart_at_the_same_address(running: Server) -> None:
-    running.wipe()
-    write(running, "kept")
-    url, before = running.url, running.process
-
-    running.restart()
-
-    assert (running.url, running.process != before) == (url, True)
-    assert read(running) == "kept"
+    write(running, "answered", "v")
+    assert read(running, "answered") == "v"
 
 
 def test_a_paused_server_takes_connections_and_does_not_answer(running: Server) -> None:
@@ -62,58 +29,46 @@ def test_a_paused_server_takes_connections_and_does_not_answer(running: Server) 
     wait_for(running.is_ready)
 
 
-def test_a_paused_server_can_be_stopped(running: Server) -> None:
-    process = running.process
-    running.pause()
-    running.stop()
-    assert not process.alive
-
-
-def test_a_paused_server_can_be_killed(running: Server) -> None:
-    process = running.process
-    running.pause()
-    running.kill()
-    assert not process.alive
-
-
-def test_nothing_is_left_after_wiping(running: Server) -> None:
-    url = running.url
-    running.wipe()
-    write(running, "lost")
-
-    running.wipe()
-
-    assert running.is_ready()
-    assert running.url == url
-    assert read(running) is None
-
-
-def test_wiping_a_stopped_server_leaves_it_stopped_and_empty(running: Server) -> None:
-    running.wipe()
-    write(running, "lost")
-    running.stop()
-
-    running.wipe()
-
-    assert not running.running
-    running.start()
-    assert read(running) is None
-
-
-def test_stopping_leaves_no_process(running: Server) -> None:
-    tree = running.process.tree()
-
-    running.stop()
-
-    assert not running.is_ready()
-    assert [process for process in tree if process.alive] == []
-    assert processes_that_mention(running.folder) == []
-
-
 def test_starting_a_running_server_changes_nothing(running: Server) -> None:
     before = running.process
     running.start()
     assert running.process == before
+
+
+def test_what_was_written_survives_a_kill(running: Server) -> None:
+    write(running, "before_kill", "kept")
+    killed = running.process.tree()
+
+    running.kill()
+    assert not running.running
+    assert not any(process.alive for process in killed)
+    running.start()
+
+    assert read(running, "before_kill") == "kept"
+
+
+def test_stopping_leaves_no_process_and_keeps_what_was_written(running: Server) -> None:
+    write(running, "before_stop", "kept")
+    url, tree = running.url, running.process.tree()
+
+    running.stop()
+
+    assert not running.running
+    assert not running.is_ready()
+    assert [process for process in tree if process.alive] == []
+    assert processes_that_mention(running.folder) == []
+    running.start()
+    assert (running.url, read(running, "before_stop")) == (url, "kept")
+
+
+def test_a_wiped_server_runs_empty_at_the_same_address(running: Server) -> None:
+    write(running, "before_wipe", "lost")
+    url = running.url
+
+    running.wipe()
+
+    assert (running.url, running.is_ready()) == (url, True)
+    assert read(running, "before_wipe") is None
 
 
 def test_another_program_finds_the_server_by_its_folder(running: Server) -> None:
@@ -123,14 +78,55 @@ def test_another_program_finds_the_server_by_its_folder(running: Server) -> None
     assert not running.running
 
 
+def test_wiping_a_stopped_server_leaves_it_stopped_and_empty(quick: Server) -> None:
+    write(quick, "before_empty", "lost")
+    quick.stop()
+
+    quick.wipe()
+
+    assert not quick.running
+    quick.start()
+    assert read(quick, "before_empty") is None
+
+
+def test_restarting_makes_a_new_process(quick: Server) -> None:
+    before = quick.process
+    quick.restart()
+    assert quick.is_ready()
+    assert quick.process != before
+
+
+def test_a_paused_server_can_be_stopped(quick: Server) -> None:
+    process = quick.process
+    quick.pause()
+    quick.stop()
+    assert not process.alive
+
+
+def test_a_paused_server_can_be_killed(quick: Server) -> None:
+    process = quick.process
+    quick.pause()
+    quick.kill()
+    assert not process.alive
+
+
+def test_verbs_on_a_stopped_server_do_nothing(quick: Server) -> None:
+    quick.stop()
+    quick.stop()
+    quick.kill()
+    quick.pause()
+    quick.resume()
+    assert not quick.running
+
+
 def processes_that_mention(folder: Path) -> list[str]:
-    """Command lines with that folder in them; servers name theirs."""
+    """Command lines and environments with that folder in them; servers name theirs."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except (FileNotFoundError, ProcessLookupError):
+            words = [Path(f"/proc/{pid}/{file}").read_bytes() for file in ("cmdline", "environ")]
+        except OSError:  # ended just now, or somebody else's
             continue
-        if str(folder) in words:
-            found.append(words)
+        if str(folder).encode() in b" ".join(words):
+            found.append(words[0].decode(errors="replace"))
     return found

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Takes the place of `docker`: its containers are plain processes, and it knows Redis only.
+
+What the real engine does with the same words is not shown by it; that our side says the right
+words in the right order is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, os.environ["FAKE_DOCKER_SERVICES"])
+
+from services import Redis
+
+home = Path(os.environ["FAKE_DOCKER_HOME"])
+paused = home / "paused"
+with (home / "calls").open("a") as calls:
+    calls.write(" ".join(sys.argv[1:]) + "\n")
+
+words = sys.argv[1:]
+if words[0] == "compose" and words[1] == "--project-name":
+    # compose --project-name NAME --file FILE VERB …
+    words = words[5:]
+server = Redis(home / "redis")
+
+
+def create() -> None:
+    if not (home / "redis" / "state.json").exists():
+        (home / "redis").mkdir()
+        ports = {"ports": {"main": int(os.environ["REDIS_PORT"])}}
+        (home / "redis" / "state.json").write_text(json.dumps(ports))
+
+
+def need(condition: bool, trouble: str) -> None:
+    if not condition:
+        sys.exit(trouble)
+
+
+verb = words[0]
+if verb == "create":
+    create()
+elif verb == "start":
+    need(not paused.exists(), "cannot start a paused container, try unpause instead")
+    server.start()
+elif verb in ("stop", "kill"):
+    need(not paused.exists(), "container is paused")
+    getattr(server, verb)()
+elif verb == "pause":
+    need(server.running, "container is not running")
+    server.pause()
+    paused.touch()
+elif verb == "unpause":
+    need(paused.exists(), "container is not paused")
+    server.resume()
+    paused.unlink()
+elif verb == "ps":
+    status = "paused" if paused.exists() else "running" if server.running else "exited"
+    print("0123" if words[words.index("--status") + 1] == status else "")
+elif verb == "rm":
+    server.kill()
+elif verb == "volume":
+    server.erase()
