@@ -73,6 +73,25 @@ class InlineDispatcher:
     def tick(self) -> bool:
         return False
 
+    # What is begun is over when the call returns, so the dispatcher can always be had alone.
+
+    def hold(self) -> None:
+        self.busy = True
+
+    def resume(self) -> None:
+        self.busy = False
+        self.start()
+
+    def reserve(self) -> bool:
+        return True
+
+    def cancel_reservation(self) -> None:
+        """Nothing was kept."""
+
+    def run_alone(self, attempt: Attempt) -> None:
+        self.taken += 1
+        self._run(attempt)
+
 
 class ScriptedConsumer:
     """Plays one step per fetch: a list of deliveries, an error to raise, or a function."""
@@ -103,6 +122,7 @@ class ScriptedConsumer:
         if self._broker.settle_errors:
             raise self._broker.settle_errors.pop(0)
         self.settled.append(settlement)
+        self._broker.steps_taken += [("acked", one) for one in settlement.acks]
         self._broker.on_settle(settlement)
         return self._broker.lost
 
@@ -112,7 +132,9 @@ class ScriptedConsumer:
         return self._broker.lost
 
     def mark_started(self, delivery: Delivery) -> None:
-        raise AssertionError("nothing here is a suspect")
+        if self._broker.mark_errors:
+            raise self._broker.mark_errors.pop(0)
+        self._broker.steps_taken.append(("marked", delivery))
 
     def wake(self) -> None:
         """No fetch ever waits."""
@@ -133,6 +155,8 @@ class ScriptedBroker:
         sessions: each consumer that was made.
         refusals: errors for the next attempts to connect.
         settle_errors: errors for the next settlements.
+        mark_errors: errors for the next marks of a suspect.
+        steps_taken: marks and acks, in their order.
         lost: what keepalive and settle report as lost.
         vanished: `declare` finds the subscription gone.
     """
@@ -143,6 +167,8 @@ class ScriptedBroker:
         self.sessions: list[ScriptedConsumer] = []
         self.refusals: list[Exception] = []
         self.settle_errors: list[Exception] = []
+        self.mark_errors: list[Exception] = []
+        self.steps_taken: list[tuple[str, Delivery]] = []
         self.lost: list[Delivery] = []
         self.held: list[list[Delivery]] = []
         self.vanished = False
