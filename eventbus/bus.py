@@ -100,7 +100,7 @@ class EventBus:
         """Publish events in order, in chunks of 1,000 with one confirmation each.
 
         Args:
-            events: `Event`s or `(type, payload)` pairs.
+            events: `Event` objects or `(type, payload)` pairs.
             connection: as for `publish`.
 
         Raises:
@@ -249,8 +249,9 @@ class EventBus:
     def close(self, timeout: float | None = None) -> bool:
         """Stop fetching, let running handlers finish, settle what they did, disconnect.
 
-        What has not begun is given back, and so is, after the timeout, what still runs. From
-        inside a handler this only requests closing. Calling it again does no harm.
+        What has not begun is given back. What still runs after the timeout is logged with its
+        stack and left behind: its event goes to a peer when its lease ends, or this process.
+        From inside a handler this only requests closing. Calling it again does no harm.
 
         Args:
             timeout: seconds; `close_timeout` by default.

@@ -331,7 +331,12 @@ class ConsumerLoop:
         if not budgets:
             self._wakeup.wait(timeout)
             return
-        for id, deliveries in consumer.fetch(budgets, timeout):
+        fetched = consumer.fetch(budgets, timeout)
+        now = monotonic()
+        for member in self.members:
+            if member.id in budgets:
+                member.last_fetch = now
+        for id, deliveries in fetched:
             self._admit(id, deliveries, budgets[id].events)
 
     def _budgets(self) -> dict[SubscriptionId, Budget]:
@@ -347,7 +352,6 @@ class ConsumerLoop:
                 budget = budget._replace(events=min(budget.events, Breaker.may_fetch(member)))
             if budget.events > 0:
                 budgets[member.id] = budget
-            member.last_fetch = monotonic()
         return budgets
 
     def _admit(self, id: SubscriptionId, deliveries: list[Delivery], asked: int) -> None:

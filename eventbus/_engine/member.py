@@ -226,16 +226,20 @@ class Member:
 
     def complete(self, delivery: Delivery) -> None:
         """One handler of the delivery is through with it, one way or another."""
+        if self.leave(delivery):
+            self.finished.append(delivery)
+
+    def leave(self, delivery: Delivery) -> bool:
+        """As `complete`, for the consumer thread: `True` when it was the last handler."""
         held: Held | None = delivery.held
         if held is None:
-            self.finished.append(delivery)
-            return
+            return True
         with self._lock:
             held.remaining -= 1
             if held.remaining:
-                return
+                return False
             self._next_of_lane(delivery)
-        self.finished.append(delivery)
+        return True
 
     def _next_of_lane(self, delivery: Delivery) -> None:
         if delivery.key is None:

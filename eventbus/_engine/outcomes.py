@@ -202,4 +202,6 @@ class Outcomes:
         if delivery.held is None:
             # Counted as no success when it comes back as finished.
             delivery.held = Held((attempt.binding,), 1)
-        member.complete(delivery)
+        # At once, so that a dead letter and its ack are one settlement.
+        if member.leave(delivery):
+            self._delivery(member, delivery)

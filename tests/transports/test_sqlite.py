@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import sys
 import threading
 import time
+import traceback
 from datetime import timedelta
 
 import pytest
@@ -20,8 +22,9 @@ from eventbus import (
     TransportUnavailable,
 )
 from eventbus.transports.base import SubscriptionId
-from eventbus.transports.sqlite import database, owners, schema
+from eventbus.transports.sqlite import database, owners, schema, transport
 from eventbus.transports.sqlite.leases import pack, unpack
+from tests.conformance.target import Received, wait_for
 
 
 @pytest.fixture
@@ -284,3 +287,63 @@ def test_the_last_success_before_silence_is_settled_at_once(bus, path):
         # Not the second for which an idle consumer may wait: the settle interval and a turn.
         assert time.monotonic() - begun < 0.5
     assert rows(path, "lease") == []
+
+
+def test_a_file_that_was_replaced_is_noticed_by_publishers_and_consumers(bus, path):
+    received = Received()
+    bus.subscribe("a.b", received)
+    bus.publish("a.b", 1)
+    received.wait(1)
+    assert bus.join(10)
+    for suffix in ("", "-wal", "-shm"):
+        os.rename(path + suffix, f"{path}.old{suffix}")
+
+    wait_for(lambda: bus.stats().topology_lost == 1, what="the loss to be noticed")
+    bus.publish("a.b", 2)
+
+    received.wait_for_payloads([1, 2])
+    assert len(rows(path, "log")) == 1
+
+
+def test_a_process_that_only_consumes_cleans_up(path, monkeypatch):
+    with EventBus(f"sqlite:///{path}", group="p", environ={}) as publisher:
+        publisher.publish_many(("a.b", number) for number in range(10))
+    monkeypatch.setattr(transport, "CLEAN_INTERVAL", 0.2)
+    with EventBus(
+        f"sqlite:///{path}", group="g", environ={}, retention=timedelta(seconds=0.01)
+    ) as bus:
+        bus.subscribe("x.y", Received())
+        wait_for(lambda: rows(path, "log") == [], what="an empty log")
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_forked_while_a_thread_writes_can_write(path):
+    with EventBus(f"sqlite:///{path}", group="g", environ={}, publish_timeout=4.0) as bus:
+        go, stop = threading.Event(), threading.Event()
+        go.set()
+
+        def write():
+            while not stop.is_set():
+                go.wait()
+                bus.publish_many([("a.b", number) for number in range(200)])
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        failed = 0
+        for _ in range(10):
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    bus.publish("a.b", "child")
+                    code = 0
+                except BaseException:
+                    traceback.print_exc(file=sys.__stderr__)
+                finally:
+                    os._exit(code)
+            go.clear()
+            failed += os.waitpid(pid, 0)[1] != 0
+            go.set()
+        stop.set()
+        writer.join()
+    assert failed == 0

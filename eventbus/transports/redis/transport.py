@@ -96,9 +96,7 @@ class RedisTransport:
                     self._registry.register(link, topic, deadline - monotonic())
                     self._known.add(topic)
             self._add(link, records, list(topics), deadline)
-            if monotonic() >= self._clean_at:
-                self._clean_at = monotonic() + CLEAN_INTERVAL
-                self._clean(link)
+            self._clean_if_due(link)
 
     def _add(
         self, link: Link, records: Sequence[Record], topics: list[str], deadline: float
@@ -113,6 +111,17 @@ class RedisTransport:
         for topic, known in zip(topics, answers[0], strict=True):
             if not known:
                 self._registry.register(link, topic, max(1.0, deadline - monotonic()))
+
+    def _maintain_if_due(self) -> None:
+        """For processes that only consume."""
+        if monotonic() >= self._clean_at:
+            with self._locked() as link:
+                self._clean_if_due(link)
+
+    def _clean_if_due(self, link: Link) -> None:
+        if monotonic() >= self._clean_at:
+            self._clean_at = monotonic() + CLEAN_INTERVAL
+            self._clean(link)
 
     def _clean(self, link: Link) -> None:
         flat = link.call("HGETALL", keys.SUBSCRIPTIONS)
@@ -164,7 +173,9 @@ class RedisTransport:
     # -- life --------------------------------------------------------------------------------
 
     def consumer(self, held: Collection[Delivery]) -> RedisConsumer:
-        return RedisConsumer(self._connector, self._name, self._settings.lease, held)
+        return RedisConsumer(
+            self._connector, self._name, self._settings.lease, held, self._maintain_if_due
+        )
 
     def diagnose(self) -> Sequence[Finding]:
         ids = sorted(self._registry.all())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from threading import Event
 from time import monotonic
 
+from ...errors import TransportUnavailable
 from ..base import Budget, Delivery, SubscriptionId
 from ..base import Settlement as Outcomes
 from . import leases
@@ -26,9 +27,19 @@ RECHECK = 0.5
 
 
 class SQLiteConsumer:
-    """Claims, settles and renews in the name of one owner."""
+    """Claims, settles and renews in the name of one owner.
 
-    def __init__(self, path: str, owner: Owner, lease: float, held: Collection[Delivery]) -> None:
+    Args:
+        path: of the file.
+        owner: in whose name.
+        lease: seconds.
+        maintain: called now and then, to clean up.
+    """
+
+    def __init__(
+        self, path: str, owner: Owner, lease: float, maintain: Callable[[], None]
+    ) -> None:
+        self._maintain = maintain
         self._database = Database(path, "NORMAL")
         self._connection = self._database.connection
         self._owner = owner
@@ -59,7 +70,7 @@ class SQLiteConsumer:
     ) -> list[tuple[SubscriptionId, list[Delivery]]]:
         deadline = monotonic() + timeout
         while True:
-            with translated(self._database.path):
+            with translated(self._database.path), self._database.use():
                 fetched = self._look(budgets)
             now = monotonic()
             if fetched:
@@ -81,6 +92,9 @@ class SQLiteConsumer:
             self._dirty |= self._attached
         if monotonic() >= self._recheck_at:
             self._recheck_at = monotonic() + RECHECK
+            if not self._database.is_current():
+                raise TransportUnavailable(f"{self._database.path} was replaced while in use")
+            self._maintain()
             self._free_the_dead()
             self._dirty |= self._attached
         wanted = [id for id in budgets if id in self._dirty and self._has_work(id)]

@@ -11,9 +11,10 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import Lock, RLock
 from time import monotonic, sleep
 from typing import Literal
+from weakref import WeakSet
 
 from ...errors import TopologyError, TransportError, TransportUnavailable
 from .checkpoint import Checkpointer
@@ -30,7 +31,47 @@ NETWORK = frozenset(
 
 #: One writer at a time per file and process: cheaper and fairer than SQLite's busy loop.
 _writers: dict[str, Lock] = {}
-os.register_at_fork(after_in_child=_writers.clear)
+#: Seconds that a fork waits for those who use a connection.
+FORK_WAIT = 5.0
+
+
+class _Fork:
+    """Nobody forks while a thread uses a connection.
+
+    SQLite's notes on its file locks would be copied into the child, which would take its
+    parent's lock for one of its own process for ever.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self.open: WeakSet[Database] = WeakSet()
+        self._held: list[Database] = []
+
+    def before(self) -> None:
+        # Locks are not fair: without the flag a busy thread would take its own again and again.
+        self.wanted = True
+        deadline = monotonic() + FORK_WAIT
+        for database in list(self.open):
+            if database.using.acquire(timeout=max(0.0, deadline - monotonic())):
+                self._held.append(database)
+
+    def after_in_parent(self) -> None:
+        while self._held:
+            self._held.pop().using.release()
+        self.wanted = False
+
+    def after_in_child(self) -> None:
+        self._held.clear()
+        self.open = WeakSet()
+        _writers.clear()
+        self.wanted = False
+
+
+_fork = _Fork()
+os.register_at_fork(
+    before=_fork.before, after_in_parent=_fork.after_in_parent,
+    after_in_child=_fork.after_in_child,
+)
 
 
 class Database:
@@ -45,6 +86,8 @@ class Database:
     def __init__(self, path: str, synchronous: Literal["FULL", "NORMAL"]) -> None:
         self.path = path
         self.writer = _writers.setdefault(path, Lock())
+        self.using = RLock()
+        _fork.open.add(self)
         self._checkpointer = Checkpointer(path)
         with translated(path):
             _check_place(path)
@@ -52,8 +95,9 @@ class Database:
                 path, timeout=0, isolation_level=None, check_same_thread=False
             )
         try:
-            with translated(path):
+            with translated(path), self.use():
                 self._set_up(synchronous)
+                self._identity = _identity(path)
         except BaseException:
             self.connection.close()
             raise
@@ -78,10 +122,22 @@ class Database:
     def _one(self, statement: str) -> object:
         return self.connection.execute(statement).fetchone()[0]
 
+    def is_current(self) -> bool:
+        """Whether the path still names the file that is open here."""
+        return _identity(self.path) == self._identity
+
     def data_version(self) -> int:
         """Changes when another connection has committed."""
         version: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
         return version
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        """Around every use of the connection: no fork happens meanwhile."""
+        if _fork.wanted and not self.using._is_owned():  # type: ignore[attr-defined]
+            _wait_for_the_fork()
+        with self.using:
+            yield
 
     @contextmanager
     def write(self, timeout: float, size: int = 0) -> Iterator[sqlite3.Connection]:
@@ -91,21 +147,28 @@ class Database:
             timeout: seconds to wait for the file's write lock.
             size: bytes about to be written, for the checkpointer.
         """
-        deadline = monotonic() + timeout
-        if not self.writer.acquire(timeout=max(0.001, timeout)):
-            raise TransportUnavailable(f"{self.path} is locked by another thread")
-        try:
-            with translated(self.path):
-                _patiently(deadline, lambda: self.connection.execute("BEGIN IMMEDIATE"))
-                try:
+        # First `use`, then the writer's lock: whoever has the latter can always go on.
+        with self.use():
+            deadline = monotonic() + timeout
+            if not self.writer.acquire(timeout=max(0.001, timeout)):
+                raise TransportUnavailable(f"{self.path} is locked by another thread")
+            try:
+                with translated(self.path), self._transaction(deadline):
                     yield self.connection
                     self._commit()
-                except BaseException:
-                    self._roll_back()
-                    raise
-                self._checkpointer.wrote(self.connection, size)
-        finally:
-            self.writer.release()
+                with translated(self.path):
+                    self._checkpointer.wrote(self.connection, size)
+            finally:
+                self.writer.release()
+
+    @contextmanager
+    def _transaction(self, deadline: float) -> Iterator[None]:
+        _patiently(deadline, lambda: self.connection.execute("BEGIN IMMEDIATE"))
+        try:
+            yield
+        except BaseException:
+            self._roll_back()
+            raise
 
     def _commit(self) -> None:
         try:
@@ -128,6 +191,12 @@ class Database:
             self.connection.close()
         except sqlite3.Error:
             return
+
+
+def _wait_for_the_fork() -> None:
+    deadline = monotonic() + FORK_WAIT
+    while _fork.wanted and monotonic() < deadline:
+        sleep(BUSY_PAUSE[0])
 
 
 def _patiently(deadline: float, operation):  # type: ignore[no-untyped-def]
@@ -166,6 +235,14 @@ def _translate(path: str, error: Exception) -> TransportError:
     if "locked" in text:
         return TransportUnavailable(f"{path} is locked by another process")
     return TransportUnavailable(f"{path}: {text}")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _check_place(path: str) -> None:

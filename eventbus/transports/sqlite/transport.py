@@ -81,9 +81,14 @@ class SQLiteTransport:
         if not self._lock.acquire(timeout=max(0.001, timeout)):
             raise TransportUnavailable(f"{self._path}: another thread is still writing")
         try:
+            if self._main is not None and not self._main.is_current():
+                # What is written to a file without a name is gone with its last process.
+                self._main.close()
+                self._main, self._topics = None, Topics()
             if self._main is None:
                 self._main = Database(self._path, "FULL")
-            yield self._main
+            with self._main.use():
+                yield self._main
         finally:
             self._lock.release()
 
@@ -157,6 +162,12 @@ class SQLiteTransport:
             if retention.clean(connection, self._settings.retention) == retention.BATCH:
                 self._clean_at = 0.0
 
+    def _maintain_if_due(self) -> None:
+        """For processes that only consume."""
+        if monotonic() >= self._clean_at:
+            with self._database() as database:
+                self._maintain(database)
+
     def maintain(self) -> int:
         """Remove all events that are old and settled; return how many."""
         removed = 0
@@ -228,7 +239,9 @@ class SQLiteTransport:
     # -- life --------------------------------------------------------------------------------
 
     def consumer(self, held: Collection[Delivery]) -> SQLiteConsumer:
-        return SQLiteConsumer(self._path, self._owner, self._settings.lease, held)
+        return SQLiteConsumer(
+            self._path, self._owner, self._settings.lease, self._maintain_if_due
+        )
 
     def diagnose(self) -> Sequence[Finding]:
         version = sqlite3.sqlite_version
