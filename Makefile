@@ -60,6 +60,14 @@ test-pythons: ## Unit and lifecycle tests on each Python 3.10 to 3.13 found
 demo: $(VENV)/.installed-$(demo_extras) ## Sign-up demo with Flask (URL=redis://... for another transport)
 	$(bin)/python examples/signup/run.py $(if $(URL),--url '$(URL)')
 
+.PHONY: docs
+docs: venv ## Build the documentation into docs/_build
+	$(bin)/sphinx-build -W --keep-going -n -b html docs docs/_build
+
+.PHONY: storm
+storm: venv ## Kill members and servers for a long time, and write docs/reliability (TRANSPORT=redis)
+	$(bin)/python -m tests.faults.storm $(if $(TRANSPORT),--transport $(TRANSPORT))
+
 .PHONY: bench
 bench: venv ## Measure throughput and latency (TRANSPORT=memory or sqlite for one of them)
 	$(bin)/python -m benchmarks $(if $(TRANSPORT),--only $(TRANSPORT))
@@ -73,8 +81,10 @@ coverage: ## Lines the last `make test` missed, also as HTML in .coverage-html
 .PHONY: clean
 clean: ## Remove everything that was made here
 	rm -rf .venv .venvs .coverage .coverage.* .coverage-html .hypothesis .mypy_cache .pytest_cache
-	rm -rf .ruff_cache build dist *.egg-info
+	rm -rf .ruff_cache build dist docs/_build *.egg-info
 	find eventbus tests examples benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+include docker/services.mk
 
 # One stamp per set of extras, newer than setup.cfg when that set is installed. Debian's Python may
 # come without ensurepip: `venv` then leaves an environment without pip behind, hence the test for it.
