@@ -99,7 +99,6 @@ class Server:
         Raises:
             ServerError: with the reason and the end of the log.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
             deadline = time.monotonic() + self.start_timeout
             if self.running:
@@ -189,11 +188,14 @@ class Server:
 
     def port_of(self, purpose: str) -> int:
         """The port for that purpose; chosen once, the same for ever."""
-        ports = self._state().get("ports")
-        if ports is None:
-            ports = {name: free_port() for name in self.port_names}
-            self._save(ports=ports)
-        return ports[purpose]
+        if "ports" not in self._state():
+            self._choose_ports()
+        return self._state()["ports"][purpose]
+
+    def _choose_ports(self) -> None:
+        with self._locked("ports.lock"):
+            if "ports" not in self._state():
+                self._save(ports={name: free_port() for name in self.port_names})
 
     @property
     def process(self) -> Process | None:
@@ -208,15 +210,15 @@ class Server:
             return {}
 
     def _save(self, **changes: Any) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         draft = self._state_file.with_suffix(".new")
         draft.write_text(json.dumps({**self._state(), **changes}))
         draft.replace(self._state_file)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, name: str = "lock") -> Iterator[None]:
         """Two programs that start the same server at once must not get two of them."""
-        with (self.folder / "lock").open("w") as lock:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / name).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.servers import ServerError, handle, provide
+from tests.servers.look import processes_that_mention
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -52,6 +54,17 @@ def test_services_come_up_once_and_go_down(folder: Path) -> None:
     assert make("services-down").stdout.count("stopped after") == 2
     assert not any(process.alive for process in pids)
     assert make("services-down").stdout.count("was not running") == 2
+
+
+def test_two_that_start_them_at_once_get_the_same_ones(folder: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(make, ["services"] * 4))
+
+    assert [done.returncode for done in runs] == [0] * 4, [done.stderr for done in runs]
+    lines = [line for done in runs for line in done.stdout.splitlines()]
+    addresses = {line.split()[1] for line in lines if line.startswith(("redis", "nats"))}
+    assert addresses == {handle("redis").url, handle("nats").url}
+    assert all(len(processes_that_mention(folder / name)) == 1 for name in ("redis", "nats"))
 
 
 def test_the_addresses_can_be_evaluated_by_a_shell(folder: Path) -> None:

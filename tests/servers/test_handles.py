@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
-from pathlib import Path
 
 from tests.conformance.target import wait_for
 from tests.servers import Server
 from tests.servers.clients import read, write
+from tests.servers.look import processes_that_mention
 
 
 def test_it_answers_its_usual_client(running: Server) -> None:
@@ -51,12 +50,14 @@ def test_stopping_leaves_no_process_and_keeps_what_was_written(running: Server) 
     write(running, "before_stop", "kept")
     url, tree = running.url, running.process.tree()
 
+    assert processes_that_mention(running.folder, running.data) != []
+
     running.stop()
 
     assert not running.running
     assert not running.is_ready()
     assert [process for process in tree if process.alive] == []
-    assert processes_that_mention(running.folder) == []
+    assert processes_that_mention(running.folder, running.data) == []
     running.start()
     assert (running.url, read(running, "before_stop")) == (url, "kept")
 
@@ -117,16 +118,3 @@ def test_verbs_on_a_stopped_server_do_nothing(quick: Server) -> None:
     quick.pause()
     quick.resume()
     assert not quick.running
-
-
-def processes_that_mention(folder: Path) -> list[str]:
-    """Command lines and environments with that folder in them; servers name theirs."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            words = [Path(f"/proc/{pid}/{file}").read_bytes() for file in ("cmdline", "environ")]
-        except OSError:  # ended just now, or somebody else's
-            continue
-        if str(folder).encode() in b" ".join(words):
-            found.append(words[0].decode(errors="replace"))
-    return found

@@ -18,6 +18,7 @@ from tests.servers import Redis
 PARENT = """
 import subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+print("ready", flush=True)
 time.sleep(60)
 """
 
@@ -27,7 +28,8 @@ def parent(tmp_path: Path):
     """A process with one child."""
     log = tmp_path / "log"
     process = Process.spawn(Command([sys.executable, "-c", PARENT]), tmp_path, log)
-    wait_for(lambda: len(process.tree()) == 2)
+    # While a child is being started, its parent cannot be stopped.
+    wait_for(lambda: "ready" in log.read_text())
     yield process
     process.kill()
 
