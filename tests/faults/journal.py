@@ -24,6 +24,8 @@ STATE, RESOURCES, LOG = "state", "resources", "log"
 #: What the supervisor writes: faults, and what it finds at the end.
 KILL, STOP, PAUSE, RESUME, EXIT = "kill", "stop", "pause", "resume", "exit"
 FAULT_ON, FAULT_OFF = "fault-on", "fault-off"
+#: The machine stood still for the last `number` seconds, says the probe.
+STALL = "stall"
 DEAD, BACKLOG, DRAINED = "dead", "backlog", "drained"
 
 

@@ -14,7 +14,7 @@ from .checker.report import Report
 
 COLUMNS = (
     "seed", "kills", "events", "lost", "invented", "interrupted", "duplicates", "bound",
-    "violations", "seconds",
+    "stalled", "violations", "seconds",
 )
 
 TEMPLATE = """\
@@ -35,7 +35,7 @@ mean.
    :header-rows: 1
 
 {rows}
-"""
+{violations}"""
 
 
 def page(transport: str, runs: Sequence[tuple[int, Report]]) -> str:
@@ -52,8 +52,15 @@ def page(transport: str, runs: Sequence[tuple[int, Report]]) -> str:
         broker=_broker(transport), cores=os.cpu_count(),
         share=totals["duplicates"] / max(1, totals["events"]),
         chance=3 / max(1, totals["kills"]),
-        rows="\n".join([_row(COLUMNS), *(_row(_cells(*run)) for run in runs)]), **totals,
+        rows="\n".join([_row(COLUMNS), *(_row(_cells(*run)) for run in runs)]),
+        violations=_violations(runs), **totals,
     )
+
+
+def _violations(runs: Sequence[tuple[int, Report]]) -> str:
+    """What broke, by seed: a run that failed stays visible."""
+    found = [f"* {seed}: {one}" for seed, report in runs for one in report.violations[:5]]
+    return "\n".join(["", "Violations:", "", *found, ""]) if found else ""
 
 
 def _cells(seed: int, report: Report) -> list[str]:

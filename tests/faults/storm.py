@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -34,10 +35,13 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace, seed: int) -> Report:
-    with tempfile.TemporaryDirectory(prefix="storm-") as name:
-        folder = Path(name)
-        place = PLACES[options.transport](folder)
-        return storm(place, folder, seed=seed, kills=options.kills, events=options.events)
+    folder = Path(tempfile.mkdtemp(prefix=f"storm-{seed}-"))
+    place = PLACES[options.transport](folder)
+    report = storm(place, folder, seed=seed, kills=options.kills, events=options.events)
+    if not report.violations:
+        # What went wrong is worth looking at; `storm` has said where it is.
+        shutil.rmtree(folder)
+    return report
 
 
 def _arguments() -> argparse.Namespace:

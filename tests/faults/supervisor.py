@@ -20,6 +20,7 @@ from .checker.report import Report, check
 from .checker.rules import Rules
 from .journal import Journal, now, read
 from .load import digest
+from .probe import Probe
 from .progress import Progress
 from .publisher import publish
 
@@ -58,6 +59,7 @@ class Supervisor:
         self.rules = rules or Rules()
         self.path = folder / "journal"
         self.journal = Journal(self.path, "supervisor")
+        self._probe = Probe(folder, self.journal)
         self.progress = Progress(self.path)
         self.bus = EventBus(place.url, group="supervisor", environ={})
         self.folder = folder
@@ -75,6 +77,7 @@ class Supervisor:
             process.popen.kill()
             process.popen.wait()
         self.bus.close()
+        self._probe.close()
         self.journal.close()
         if error is not None:
             print(self.stderr())

@@ -255,6 +255,34 @@ def test_what_had_ended_long_before_the_kill_may_not(story):
     assert story.broken() == {"I4"}
 
 
+def test_time_in_which_the_machine_stood_still_does_not_count(story):
+    story.publish("a")
+    story.handle("a")
+    story.add(steps.STALL, number=0.15, after=0.2)
+    story.fault(steps.KILL, "m1", after=0.04)
+    story.handle("a", "m2")
+    assert story.broken(settle_window=0.1) == set()
+    assert story.broken(settle_window=0.08) == {"I4"}
+
+
+def test_a_stall_that_outlives_the_kill_counts_up_to_it(story):
+    story.publish("a")
+    story.handle("a")
+    story.fault(steps.KILL, "m1", after=0.15)
+    story.handle("a", "m2")
+    story.add(steps.STALL, number=0.1, after=0.0)
+    assert story.broken(settle_window=0.1) == set()
+
+
+def test_a_stall_of_long_before_explains_nothing(story):
+    story.publish("a")
+    story.add(steps.STALL, number=0.5)
+    story.handle("a")
+    story.fault(steps.KILL, "m1", after=0.11)
+    story.handle("a", "m2")
+    assert story.broken() == {"I4"}
+
+
 def test_the_kill_of_another_member_explains_nothing(story):
     story.publish("a")
     story.handle("a")

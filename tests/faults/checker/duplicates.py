@@ -22,6 +22,8 @@ class Bound(NamedTuple):
     repeated: int
     running: int
     completed: int
+    #: Seconds that count as "just completed": longer than usual if the machine stood still.
+    window: float
 
     @property
     def allowed(self) -> int:
@@ -38,7 +40,8 @@ def bounds(history: History, rules: Rules) -> list[Bound]:
             # A killed member's late lines came between the supervisor's line and its death.
             late = [run for run in history.by_who[fault.who] if run.start > fault.at]
             runs += late if fault.kind == steps.KILL else []
-            found.append(_bound(fault, runs, len(repeated[fault]), rules.settle_window))
+            window = _window(history, fault.at, rules.settle_window)
+            found.append(_bound(fault, runs, len(repeated[fault]), window))
     return found
 
 
@@ -52,7 +55,22 @@ def _bound(fault: Fault, runs: list[Run], repeated: int, window: float) -> Bound
         and (fault.kind == steps.KILL or run.end <= fault.at)
         for run in runs
     )
-    return Bound(fault, repeated, running, completed)
+    return Bound(fault, repeated, running, completed, window)
+
+
+def _window(history: History, at: float, seconds: float) -> float:
+    """How far before `at` the machine had `seconds` of work to go."""
+    edge, left = at, seconds
+    for stall in reversed(history.of[steps.STALL]):
+        # The line is written when the stall is over.
+        since, until = stall.at - stall.number, min(stall.at, edge)
+        if since >= edge:
+            continue
+        if edge - until >= left:
+            break
+        left -= edge - until
+        edge = since
+    return at - edge + left
 
 
 def repetitions(history: History) -> list[tuple[Run, Run]]:
@@ -104,5 +122,5 @@ def bounded(history: History, rules: Rules) -> Iterator[Violation]:
                 "I4",
                 f"{bound.fault.kind} of {bound.fault.who or 'the broker'}: {bound.repeated} runs "
                 f"repeated, but {bound.running} were running and {bound.completed} had completed "
-                f"within {rules.settle_window} s",
+                f"within {bound.window:.3f} s",
             )

@@ -15,6 +15,8 @@ Invariant = Callable[[History, Rules], Iterator[Violation]]
 
 #: So many violations are printed; the journal has the rest.
 SHOWN = 20
+#: Seconds that are none.
+EPSILON = 0.001
 
 INVARIANTS: dict[str, Invariant] = {
     "I1": delivery.no_loss, "I2": delivery.no_inventions, "I3": delivery.integrity,
@@ -35,6 +37,7 @@ class Report(NamedTuple):
     duplicates: int
     bound: int
     interrupted: int
+    stalled: int
     seconds: float
 
     @property
@@ -68,5 +71,6 @@ def check(lines: Iterable[Step], rules: Rules | None = None) -> Report:
         duplicates=len(duplicates.repetitions(history)),
         bound=sum(bound.allowed for bound in bounds),
         interrupted=sum(bound.running for bound in bounds),
+        stalled=sum(bound.window > rules.settle_window + EPSILON for bound in bounds),
         seconds=end - begin,
     )
