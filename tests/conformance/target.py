@@ -20,6 +20,7 @@ from eventbus.event import new_id
 from eventbus.transports import capabilities
 from eventbus.transports.base import DeadRecord, Record
 from tests.servers import provide
+from tests.transports import redis_user
 
 #: Seconds after which a condition that should have come true will not: generous, for slow machines.
 PATIENCE = 15.0
@@ -46,6 +47,7 @@ class Entry(NamedTuple):
 def _empty_redis() -> None:
     client = redis.Redis.from_url(provide("redis"))
     client.flushdb()
+    redis_user.create(client)
     client.close()
 
 
@@ -60,7 +62,8 @@ ENTRIES: dict[str, Entry] = {
         connect=lambda folder: sqlite3.connect(folder / "events.db"),
     ),
     "redis": Entry(
-        lambda folder: {"redis": RedisConfig(url=provide("redis"))},
+        # With the rights that the documentation names, and no others.
+        lambda folder: {"redis": RedisConfig(url=redis_user.url(provide("redis")))},
         reset=_empty_redis,
         marks=(pytest.mark.redis,),
     ),
