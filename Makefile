@@ -79,9 +79,9 @@ coverage: ## Lines the last `make test` missed, also as HTML in .coverage-html
 	@$(bin)/coverage report --show-missing
 
 .PHONY: clean
-clean: ## Remove everything that was made here
+clean: services-down ## Remove everything that was made here
 	rm -rf .venv .venvs .coverage .coverage.* .coverage-html .hypothesis .mypy_cache .pytest_cache
-	rm -rf .ruff_cache build dist docs/_build *.egg-info
+	rm -rf .services .ruff_cache build dist docs/_build *.egg-info
 	find eventbus tests examples benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 include docker/services.mk
