@@ -201,7 +201,7 @@ def _served(run: Supervisor, *options: str) -> Process:
     """A member that has handled an event."""
     member = run.live_member(*options)
     run.publish(Event("job.a", {}))
-    run.wait("it is handled", lambda: len(run.progress.settled) == 1)
+    _drain(run)
     return member
 
 
