@@ -36,6 +36,7 @@ CONTROLS = (
     Control("dead_letter_after_ack", s.killed_after_a_rejection, "I1"),
     Control("dead_letter_apart_from_ack", s.killed_with_a_dead_letter, "I1"),
     Control("bystanders_buried", s.killed_with_others_in_hand, "I1"),
+    Control("suspects_never_run", s.killed_again_and_again, "I6"),
     Control("dead_members_keep_their_events", s.killed_with_others_in_hand, "I6"),
     Control("position_at_the_end", s.all_away, "I1"),
     Control("births_not_durable", s.all_away, "I1"),

@@ -80,7 +80,7 @@ def obey(event: Event, handler: str) -> None:
     """Do what the payload says; with `only`, in one handler alone.
 
     * `seconds`: take so long.
-    * `hold`: a path; whoever can create that file stays for ever, the next one passes.
+    * `hold`: paths; whoever can create one of these files stays for ever, the next one passes.
     * `until`: go on when this file exists.
     * `reject`, `reject_until`: refuse, or refuse as long as this file does not exist.
     * `failures`: let so many attempts fail.
@@ -89,7 +89,7 @@ def obey(event: Event, handler: str) -> None:
     if order.get("only", handler) != handler:
         return
     time.sleep(order.get("seconds", 0.0))
-    if "hold" in order and _first(order["hold"]):
+    if any(_first(path) for path in order.get("hold", ())):
         time.sleep(FOR_EVER)
     while not os.path.exists(order.get("until", "/")):
         time.sleep(POLL)

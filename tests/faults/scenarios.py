@@ -25,7 +25,7 @@ def killed_in_the_middle(run: Supervisor) -> None:
     """A member is killed while one of two handlers runs, everything else being settled."""
     handlers = ("--handlers", "quick", "slow")
     member = run.live_member(*handlers)
-    run.publish(Event("job.a", {"hold": str(run.folder / "hold"), "only": "slow"}))
+    run.publish(Event("job.a", {"hold": [str(run.folder / "hold")], "only": "slow"}))
     run.wait("one handler is left", lambda: len(run.progress.settled) == 1)
     run.wait("and runs", lambda: run.progress.running[member.who] == 1)
     run.publish(Event("job.a", {}))
@@ -38,12 +38,33 @@ def killed_in_the_middle(run: Supervisor) -> None:
 def killed_with_others_in_hand(run: Supervisor) -> None:
     """A member is killed while it holds events that no handler has seen."""
     member = run.live_member()
-    run.publish(*(Event("job.a", {"hold": str(run.folder / f"h{n}")}) for n in range(WORKERS)))
+    run.publish(*(Event("job.a", {"hold": [str(run.folder / f"h{n}")]}) for n in range(WORKERS)))
     run.publish(*(Event("job.b", {}) for _ in range(20)))
-    run.wait("some wait in its hands", lambda: run.progress.held[member.who] > WORKERS)
-    run.kill(member)
+    _kill_when_full(run, member)
     run.live_member()
     _drain(run)
+
+
+def killed_again_and_again(run: Supervisor) -> None:
+    """Members are killed with the same events in hand until these run alone; some then fail."""
+    hold = [[str(run.folder / f"h{n}-{death}") for death in range(2)] for n in range(WORKERS)]
+    first = run.live_member()
+    run.publish(*(
+        Event("job.a", {"hold": hold[n], "failures": 1, "seq": 1}, key=f"k{n}")
+        for n in range(WORKERS)
+    ))
+    run.publish(*(Event("job.b", {"seq": 2}, key=f"k{n}") for n in range(WORKERS)))
+    _kill_when_full(run, first)
+    _kill_when_full(run, run.live_member())
+    run.live_member()
+    _drain(run)
+
+
+def _kill_when_full(run: Supervisor, member: Process) -> None:
+    """As soon as all workers are busy and further events wait in the member's hands."""
+    run.wait("its workers are busy", lambda: run.progress.running[member.who] == WORKERS)
+    run.wait("some wait in its hands", lambda: run.progress.held[member.who] > WORKERS)
+    run.kill(member)
 
 
 def killed_after_many(run: Supervisor) -> None:

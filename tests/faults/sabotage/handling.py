@@ -76,6 +76,11 @@ def bystanders_buried() -> None:
     change(Quarantine, "admit", all_are_suspects)
 
 
+def suspects_never_run() -> None:
+    """Events that were there when processes died are kept from running, for good."""
+    change(Quarantine, "step", lambda _: lambda self, consumer, settle: None)
+
+
 def metadata_lost() -> None:
     """Handlers get events without their metadata."""
 
@@ -94,5 +99,5 @@ def metadata_lost() -> None:
 
 ALL = (
     ack_before_handler, drop_on_retry, success_acks_all, lane_ignored, bystanders_buried,
-    metadata_lost,
+    suspects_never_run, metadata_lost,
 )
