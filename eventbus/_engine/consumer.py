@@ -13,7 +13,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 from time import monotonic
 
-from ..errors import TransportError
+from ..errors import ConfigurationError, TransportError
 from ..transports.base import Budget, Consumer, Delivery, SubscriptionId, Transport
 from .binding import Binding
 from .breaker import Breaker
@@ -31,6 +31,8 @@ IDLE = 1.0
 #: Seconds between looks at a full or stuck dispatcher, and while a suspect is to run alone.
 TICK = 0.002
 PATIENT = 0.02
+#: Seconds between two attempts to connect while closing: what is done is worth settling.
+RECONNECT_PAUSE = 0.1
 #: So many acks are settled at once, without waiting for more.
 LARGE = 500
 #: Seconds between two looks at events that wait for a worker.
@@ -142,10 +144,11 @@ class ConsumerLoop:
             self.drained = True
             self._deadline = monotonic()
             return
-        self._wakeup.wait(0.1)
+        self._wakeup.clear()
+        self._wakeup.wait(RECONNECT_PAUSE)
         try:
             self._session()
-        except TransportError as error:
+        except (TransportError, ConfigurationError) as error:
             logger.debug("%s: still disconnected while closing: %s", self._name, error)
 
     def _session(self) -> None:

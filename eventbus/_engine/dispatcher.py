@@ -134,10 +134,10 @@ class Dispatcher:
         with self._lock:
             self._active = 0
 
-    def run_alone(self, attempt: Attempt) -> None:
-        """Run an attempt after `reserve`."""
+    def run_alone(self, attempt: Attempt, prepare: Callable[[], bool]) -> None:
+        """Run an attempt after `reserve`, if `prepare`, called just before it, says so."""
         self.taken += 1
-        self._submit(partial(self._alone, attempt))
+        self._submit(partial(self._alone, attempt, prepare))
 
     def stop(self) -> None:
         """Let no further attempt begin; those that run go on. Does not wait."""
@@ -187,9 +187,10 @@ class Dispatcher:
         else:
             self._leave()
 
-    def _alone(self, attempt: Attempt) -> None:
+    def _alone(self, attempt: Attempt, prepare: Callable[[], bool]) -> None:
         try:
-            self._work(attempt)
+            if prepare():
+                self._work(attempt)
         finally:
             self._leave()
 

@@ -281,8 +281,10 @@ class Engine:
         self.stop_handling(seconds)
         if self.dispatcher.in_worker():
             return False
-        flushed = self.soon.close(max(0.0, deadline - monotonic()))
+        self.soon.flush(max(0.0, deadline - monotonic()))
         drained = all([self._wait_for(loop, deadline) for loop in self.loops])
+        # Again: handlers that finished meanwhile may have queued something.
+        flushed = self.soon.close(max(0.0, deadline - monotonic()))
         self._report_stuck()
         self.dispatcher.stop()
         self.transport.close()

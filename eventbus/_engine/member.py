@@ -131,7 +131,8 @@ class Member:
         only = bindings[0] if len(bindings) == 1 else None
         for delivery in deliveries:
             self.hold(delivery)
-            if only is not None and delivery.key is None and delivery.handler is None:
+            plain = delivery.key is None and delivery.handler is None and not delivery.succeeded
+            if only is not None and plain:
                 attempt = Attempt(delivery, only, delivery.attempt, delivery.first_failed_at)
                 self.unstarted[attempt] = now
                 self._ready.put(attempt)

@@ -202,5 +202,6 @@ def _publish_error(
     first = events[confirmed]
     count = len(events) - confirmed
     what = f"event {first.type!r} (id {first.id})" if count == 1 else f"{count} events"
-    state = "was not stored" if error.outcome == "failed" else "may or may not have been stored"
+    stored = "was not stored" if count == 1 else "were not stored"
+    state = stored if error.outcome == "failed" else "may or may not have been stored"
     return PublishError(f"{what} {state}: {error}", event=first, outcomes=outcomes)

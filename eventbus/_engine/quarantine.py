@@ -9,12 +9,52 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from threading import Event, Lock
 
 from ..transports.base import Consumer, Delivery
 from .dispatcher import Dispatcher
 from .member import Member
 from .outcomes import Outcomes
 from .work import Attempt, is_suspect
+
+#: Seconds that writing a mark may take before the consumer thread goes on without it.
+MARK_TIMEOUT = 30.0
+
+
+class _Mark:
+    """Written by the worker, in its last moment before the handler.
+
+    Written here, a process that is killed while the worker wakes up would leave the mark on an
+    event that had not begun. This thread waits meanwhile, so the consumer still serves one.
+    """
+
+    def __init__(self, consumer: Consumer, delivery: Delivery) -> None:
+        self._consumer = consumer
+        self._delivery = delivery
+        self._lock = Lock()
+        self._done = Event()
+        self._given_up = False
+        self._error: Exception | None = None
+
+    def write(self) -> bool:
+        with self._lock:
+            if self._given_up:
+                return False
+            try:
+                self._consumer.mark_started(self._delivery)
+            except Exception as error:
+                self._error = error
+            self._done.set()
+        return self._error is None
+
+    def is_written(self) -> bool:
+        """Wait for the worker; raises what it met."""
+        if not self._done.wait(MARK_TIMEOUT):
+            with self._lock:
+                self._given_up = not self._done.is_set()
+        if self._error is not None:
+            raise self._error
+        return self._done.is_set()
 
 
 class Quarantine:
@@ -72,17 +112,16 @@ class Quarantine:
             self._begin(consumer, settle)
 
     def _begin(self, consumer: Consumer, settle: Callable[[Consumer], None]) -> None:
-        member, attempt = self._waiting.popleft()
         try:
             # What is done, or was handed back, is not to die with it.
             settle(consumer)
-            consumer.mark_started(attempt.delivery)
         except BaseException:
-            self._waiting.appendleft((member, attempt))
             self._dispatcher.cancel_reservation()
             raise
-        self._running = member, attempt
-        self._dispatcher.run_alone(attempt)
+        mark = _Mark(consumer, self._waiting[0][1].delivery)
+        self._dispatcher.run_alone(self._waiting[0][1], mark.write)
+        if mark.is_written():
+            self._running = self._waiting.popleft()
 
     def release(self, member: Member | None = None) -> None:
         """Give back the suspects (of one member) that have not begun."""

@@ -31,6 +31,9 @@ class Soon:
         self._publisher.record(event)
         future: Future[Event] = Future()
         with self._changed:
+            if self._closed:
+                future.set_exception(_too_late(event))
+                return future
             if len(self._queue) >= CAPACITY:
                 future.set_exception(_refusal(event))
                 return future
@@ -56,12 +59,7 @@ class Soon:
             self._changed.notify_all()
         for event, future in left:
             if future.set_running_or_notify_cancel():
-                error = PublishError(
-                    f"event {event.type!r} (id {event.id}) was not stored: the bus was closed",
-                    event=event, outcomes={event.id: "failed"},
-                )
-                error.__cause__ = BusClosedError("the bus is closed")
-                future.set_exception(error)
+                future.set_exception(_too_late(event))
         if flushed and self._thread is not None:
             self._thread.join(timeout=1.0)
         return flushed
@@ -117,6 +115,15 @@ class Soon:
                 )
             else:
                 future.set_exception(failure)
+
+
+def _too_late(event: Event) -> PublishError:
+    error = PublishError(
+        f"event {event.type!r} (id {event.id}) was not stored: the bus was closed",
+        event=event, outcomes={event.id: "failed"},
+    )
+    error.__cause__ = BusClosedError("the bus is closed")
+    return error
 
 
 def _refusal(event: Event) -> PublishError:

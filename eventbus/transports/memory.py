@@ -69,6 +69,7 @@ class _Queue:
         #: Parked events that are due and whose handler is not here at the moment.
         self.due: list[Parked] = []
         self.created_at = datetime.now(timezone.utc)
+        self.dropped = False
 
     def unsettled(self, upto: int | None) -> int:
         if upto is None:
@@ -136,7 +137,7 @@ class MemoryTransport:
             self._changed.notify_all()
         self._publishing += 1
         try:
-            while len(queue.waiting) >= self._size:
+            while len(queue.waiting) >= self._size and not queue.dropped:
                 if not self._changed.wait(deadline - monotonic()) and monotonic() >= deadline:
                     raise PartlyStored(
                         f"the queue is full: {self._size} events (MemoryConfig.buffer_size) wait "
@@ -174,9 +175,12 @@ class MemoryTransport:
     def drop(self, subscription: SubscriptionId) -> bool:
         with self._changed:
             self._routes.clear()
-            dropped = self._queues.pop(subscription, None) is not None
+            queue = self._queues.pop(subscription, None)
+            if queue is None:
+                return False
+            queue.dropped = True
             self._changed.notify_all()
-            return dropped
+            return True
 
     def list(self) -> Sequence[SubscriptionInfo]:
         with self._changed:

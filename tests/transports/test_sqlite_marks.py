@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import datetime, timezone
 
 import pytest
 
 from eventbus import EventBus
-from eventbus.transports.base import Budget, Delivery, Settlement, SubscriptionId
+from eventbus.transports.base import Budget, Delivery, Parked, Settlement, SubscriptionId
 
 ID = SubscriptionId("g", "a.b")
 BUDGET = {ID: Budget(10, 1_000_000, ("h",))}
@@ -77,4 +78,22 @@ def test_the_mark_goes_on_to_the_next_event(transport, path):
     (again,) = fetch(transport)
 
     assert (again.data, again.started) == (second.data, True)
+    transport.test_consumer.close()
+
+
+def test_a_parked_event_that_is_given_back_has_survived_too(transport):
+    first, _ = fetch(transport)
+    parked = Parked(
+        subscription=ID, handler="h", topic="a.b", data=first.data, key=None, attempt=2,
+        due=datetime.now(timezone.utc), deaths=2,
+    )
+    transport.test_consumer.settle(Settlement(acks=[first], parked=[(first, parked)]))
+    ((_, (again,)),) = transport.test_consumer.fetch(BUDGET, 5.0)
+    assert (again.handler, again.attempt, again.deaths) == ("h", 2, 2)
+    transport.test_consumer.mark_started(again)
+
+    transport.test_consumer.settle(Settlement(releases=[again]))
+
+    ((_, (once_more,)),) = transport.test_consumer.fetch(BUDGET, 5.0)
+    assert (once_more.started, once_more.deaths) == (False, 2)
     transport.test_consumer.close()

@@ -88,9 +88,10 @@ class InlineDispatcher:
     def cancel_reservation(self) -> None:
         """Nothing was kept."""
 
-    def run_alone(self, attempt: Attempt) -> None:
+    def run_alone(self, attempt: Attempt, prepare: Callable[[], bool]) -> None:
         self.taken += 1
-        self._run(attempt)
+        if prepare():
+            self._run(attempt)
 
 
 class ScriptedConsumer:

@@ -218,7 +218,7 @@ def test_it_can_be_had_alone_only_when_nothing_runs(make, runner):
     attempt = Attempt(delivery("alone"), member(dispatcher).bindings[0], 1)
     feed(dispatcher, 5)
     runner.gate.clear()
-    dispatcher.run_alone(attempt)
+    dispatcher.run_alone(attempt, lambda: True)
     wait_for(lambda: runner.began[-1] is attempt)
     assert runner.now == 1
     assert not dispatcher.reserve()

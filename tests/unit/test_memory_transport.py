@@ -266,3 +266,23 @@ def test_dead_letters_are_kept_by_group_until_they_are_removed(transport, consum
     assert (store.get("2"), store.get("4")) == (records[1], None)
     assert store.remove(["1", "3", "4"]) == 2
     assert [one.id for one in store.list(None)] == ["2"]
+
+
+def test_a_publisher_that_waits_for_room_goes_on_when_the_subscription_is_dropped(transport):
+    publish(transport, *range(SIZE))
+    done = threading.Event()
+
+    def publish_one_more():
+        publish(transport, "more", timeout=20.0)
+        done.set()
+
+    thread = threading.Thread(target=publish_one_more)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not transport._publishing:
+        assert time.monotonic() < deadline
+
+    assert transport.drop(ID)
+
+    assert done.wait(5)
+    thread.join()

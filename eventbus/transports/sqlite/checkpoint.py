@@ -7,6 +7,7 @@ checkpoints are off, and whoever has written enough takes a lock file first.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 
@@ -14,6 +15,8 @@ try:
     import fcntl
 except ImportError:  # pragma: no cover - not on this platform
     fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger("eventbus.transport")
 
 #: Bytes one connection writes between two checkpoints: SQLite's own default, 1,000 pages.
 INTERVAL = 4 * 1024 * 1024
@@ -31,11 +34,18 @@ class Checkpointer:
         self._written = 0
 
     def wrote(self, connection: sqlite3.Connection, size: int) -> None:
-        """Call after each commit; the caller may write again only when this returned."""
+        """Call after each commit; the caller may write again only when this returned.
+
+        Never raises: what was committed is committed, whatever becomes of the log.
+        """
         self._written += size + OVERHEAD
-        if self._written >= INTERVAL:
-            self._written = 0
+        if self._written < INTERVAL:
+            return
+        self._written = 0
+        try:
             self._checkpoint(connection)
+        except (OSError, sqlite3.Error) as error:
+            logger.warning("%s: the log was not emptied: %s", self._lock_path, error)
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)

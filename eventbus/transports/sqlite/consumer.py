@@ -15,7 +15,7 @@ from .claims import Claims
 from .database import WRITE_TIMEOUT, Database, translated
 from .leases import InboxReceipt, Lease, LogReceipt
 from .owners import Owner, dead_owners, lease_clock
-from .settling import Settling
+from .settling import Settling, as_json
 from .topics import Topics
 
 #: Seconds between two looks at `data_version` (4 microseconds each) for a second after anything
@@ -33,11 +33,13 @@ class SQLiteConsumer:
         path: of the file.
         owner: in whose name.
         lease: seconds.
+        held: deliveries of an earlier session that are still in this process's hands.
         maintain: called now and then, to clean up.
     """
 
     def __init__(
-        self, path: str, owner: Owner, lease: float, maintain: Callable[[], None]
+        self, path: str, owner: Owner, lease: float, held: Collection[Delivery],
+        maintain: Callable[[], None],
     ) -> None:
         self._maintain = maintain
         self._database = Database(path, "NORMAL")
@@ -54,6 +56,22 @@ class SQLiteConsumer:
         self._woken = Event()
         with self._database.write(WRITE_TIMEOUT) as connection:
             owner.register(connection)
+            self._free_what_nobody_holds(connection, held)
+
+    def _free_what_nobody_holds(
+        self, connection: sqlite3.Connection, held: Collection[Delivery]
+    ) -> None:
+        """A claim that was committed may not have been handed over when its session broke."""
+        receipts = [delivery.receipt for delivery in held]
+        for table, kept in (
+            ("eventbus_lease", {r.lease.id for r in receipts if isinstance(r, LogReceipt)}),
+            ("eventbus_inbox", {r.id for r in receipts if isinstance(r, InboxReceipt)}),
+        ):
+            connection.execute(
+                f"UPDATE {table} SET owner = NULL WHERE owner = ?"
+                " AND id NOT IN (SELECT value FROM json_each(?))",
+                (self._owner.id, as_json(kept)),
+            )
 
     def attach(self, subscription: SubscriptionId) -> None:
         self._attached.add(subscription)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ BUSY_PAUSE = (0.0003, 0.003)
 NETWORK = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs")
 )
+
+#: How the kernel writes blanks and backslashes in a mount point.
+_BLANKS = re.compile(r"\\([0-7]{3})")
 
 #: One writer at a time per file and process: cheaper and fairer than SQLite's busy loop.
 _writers: dict[str, Lock] = {}
@@ -268,6 +272,7 @@ def _file_system(directory: str) -> str:
         with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
             for line in mounts:
                 _, point, kind = line.split(" ", 3)[:3]
+                point = _BLANKS.sub(lambda code: chr(int(code[1], 8)), point)
                 inside = point == "/" or place == point or place.startswith(point + "/")
                 if inside and len(point) >= len(best[0]):
                     best = (point, kind)

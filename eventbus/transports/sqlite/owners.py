@@ -32,9 +32,6 @@ class Owner:
             (self.id, host(), os.getpid(), start_time(os.getpid()) or ""),
         )
 
-    def unregister(self, connection: sqlite3.Connection) -> None:
-        connection.execute("DELETE FROM eventbus_owner WHERE id = ?", (self.id,))
-
 
 def dead_owners(connection: sqlite3.Connection, me: str) -> list[str]:
     """Owners on this host whose process is gone."""

@@ -77,7 +77,8 @@ class Settling:
                 self._freed.setdefault(receipt.lease, set()).add(receipt.seq)
             else:
                 self._connection.execute(
-                    "UPDATE eventbus_inbox SET owner = NULL WHERE id = ?", (receipt.id,)
+                    "UPDATE eventbus_inbox SET owner = NULL, started = 0 WHERE id = ?",
+                    (receipt.id,),
                 )
 
 

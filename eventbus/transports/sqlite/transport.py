@@ -240,7 +240,7 @@ class SQLiteTransport:
 
     def consumer(self, held: Collection[Delivery]) -> SQLiteConsumer:
         return SQLiteConsumer(
-            self._path, self._owner, self._settings.lease, self._maintain_if_due
+            self._path, self._owner, self._settings.lease, held, self._maintain_if_due
         )
 
     def diagnose(self) -> Sequence[Finding]:
