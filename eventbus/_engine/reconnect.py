@@ -23,7 +23,8 @@ logger = logging.getLogger("eventbus.transport")
 #: Seconds of the shortest and the longest pause between two attempts.
 SHORTEST, LONGEST = 0.5, 30.0
 #: A session that lived for so many seconds was healthy: its end is news, not more of the same.
-HEALTHY = 10.0
+#: Longer, and a server that restarts twice would be waited for as if it had been away all the time.
+HEALTHY = 1.0
 #: Seconds between attempts while a person has to change something first.
 PERMANENT = 30.0
 #: Seconds between two ERROR lines about the same permanent trouble.

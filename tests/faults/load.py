@@ -44,7 +44,7 @@ def _first(path: str) -> bool:
 
 def stream(
     count: int, *, seed: int, prefix: str = "k", keys: int = 50, seconds: float = 0.004,
-    types: int = 3, failing: float = 0.0, rejected: float = 0.0,
+    types: int = 3, failing: float = 0.0, rejected: float = 0.0, mixed: bool = True,
 ) -> Iterator[Event]:
     """Events of several types, most of them with a key, each key numbered from 1.
 
@@ -57,22 +57,24 @@ def stream(
         types: how many event types.
         failing: share of events whose first attempt fails.
         rejected: share of events that end as dead letters.
+        mixed: one key has events of several types, whose order not every transport keeps.
     """
     chance = Random(seed)
     places = dict.fromkeys(range(keys), 0)
     for n in range(count):
         payload: dict[str, Any] = {"seconds": round(chance.uniform(seconds / 4, seconds), 5)}
-        key = None
+        key, kind = None, n
         if keys and n % 4:
             number = chance.randrange(keys)
             places[number] += 1
             key, payload["seq"] = f"{prefix}-{number}", places[number]
+            kind = n if mixed else number
         if chance.random() < failing:
             payload["failures"] = 1
         elif chance.random() < rejected:
             payload["reject"] = True
         yield Event(
-            f"job.t{n % types}", payload, key=key, metadata={"trace": f"{prefix}/{n} – ✓"}
+            f"job.t{kind % types}", payload, key=key, metadata={"trace": f"{prefix}/{n} – ✓"}
         )
 
 

@@ -24,6 +24,7 @@ def main() -> None:
     events = stream(
         options.count, seed=options.seed, prefix=options.who, seconds=options.seconds,
         keys=options.keys, failing=options.failing, rejected=options.rejected,
+        mixed=not options.unmixed,
     )
     keep = timedelta(seconds=options.retention)
     with EventBus(options.url, group="publisher", environ={}, retention=keep) as bus:
@@ -73,6 +74,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.004)
     parser.add_argument("--failing", type=float, default=0.0)
     parser.add_argument("--rejected", type=float, default=0.0)
+    parser.add_argument("--unmixed", action="store_true", help="one type per key")
     parser.add_argument("--retention", type=float, default=7 * 86_400.0)
     parser.add_argument("--sabotage", nargs="*", default=[])
     return parser.parse_args()

@@ -30,6 +30,7 @@ def storm(
     place: Place, folder: Path, *, seed: int, kills: int, events: int, members: int = 3,
     hurt: Hurt = kill, options: tuple[object, ...] = (), rules: Rules | None = None,
     seconds: float = 0.01, failing: float = 0.01, rejected: float = 0.005,
+    publishing: tuple[object, ...] = (),
 ) -> Report:
     """Publish `events` from two processes while members are hurt `kills` times.
 
@@ -43,7 +44,7 @@ def storm(
         for share in (events // 2, events - events // 2):
             supervisor.publisher(
                 "--count", share, "--seed", chance.randrange(1 << 30),
-                "--seconds", seconds, "--failing", failing, "--rejected", rejected,
+                "--seconds", seconds, "--failing", failing, "--rejected", rejected, *publishing,
             )
         for mark in marks:
             _hurt_one(supervisor, crew, mark, chance, hurt, options)

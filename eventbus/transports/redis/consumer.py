@@ -52,7 +52,7 @@ class RedisConsumer:
         self._sources: dict[SubscriptionId, list[Source]] = {}
         self._dirty: set[Source] = set()
         self._rung: dict[str, bytes] = {}
-        self._stale: set[str] = set()
+        self._stale: set[str] = {keys.BELL}
         self._held: dict[tuple[Source, bytes], Delivery] = {
             (d.receipt.source, d.receipt.id): d for d in held if d.receipt is not None
         }
@@ -234,7 +234,7 @@ class RedisConsumer:
 
     def _look_at_ends(self) -> None:
         """Learn the last ids; what came up to them is fetched before the bell is asked."""
-        streams = sorted(self._stale | ({keys.BELL} - self._rung.keys()))
+        streams = sorted(self._stale)
         ends = self._link.pipeline([("XREVRANGE", s, "+", "-", "COUNT", 1) for s in streams])
         for stream, end in zip(streams, ends, strict=True):
             self._rung[stream] = end[0][0] if end else b"0-0"

@@ -1,0 +1,95 @@
+"""Real servers are killed, restarted, stopped in their tracks and wiped, under load."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Redis, Server
+
+from .brokers import Place
+from .checker.rules import Rules
+from .storming import storm
+from .supervisor import Supervisor
+
+SERVERS = [pytest.param(Redis, id="redis", marks=pytest.mark.redis)]
+#: Seconds of lease where members are killed: a server does not see a death, so it is waited for.
+SHORT = 2.0
+#: Where the server is away: longer than that, or the leases of the living lapse, too.
+LONG = 15.0
+RULES = Rules(take_over=SHORT + 6.0, recovery=7.0)
+PAUSE = 5.0
+#: A stream per type keeps the order of a key within a type.
+PUBLISHING = ("--unmixed",)
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    with request.param(tmp_path / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def place(server: Server) -> Place:
+    return Place(server.url, server)
+
+
+@pytest.fixture
+def seed() -> int:
+    seed = random.randrange(1_000_000)
+    print("seed", seed)
+    return seed
+
+
+@contextmanager
+def load(run: Supervisor, events: int, seed: int) -> Iterator[None]:
+    """Three members and two publishers, around faults; in the end everything is settled."""
+    for _ in range(3):
+        run.live_member("--lease", LONG)
+    for share in range(2):
+        run.publisher(
+            "--count", events // 2, "--seed", seed + share, "--seconds", 0.01, *PUBLISHING
+        )
+    yield
+    run.wait_for_publishers()
+    assert run.drain()
+
+
+def settled(run: Supervisor, number: int) -> None:
+    run.wait(f"{number} are handled", lambda: len(run.progress.settled) >= number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", SERVERS, indirect=True)
+def test_five_killed_members_lose_nothing(place: Place, tmp_path: Path, seed: int) -> None:
+    report = storm(
+        place, tmp_path, seed=seed, kills=5, events=4_000, options=("--lease", SHORT),
+        rules=RULES, publishing=PUBLISHING,
+    )
+
+    assert not report.violations, str(report)
+    assert (report.kills, report.events, report.lost) == (5, 4_000, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", SERVERS, indirect=True)
+def test_a_killed_a_restarted_and_a_paused_server_lose_nothing(
+    place: Place, server: Server, tmp_path: Path, seed: int
+) -> None:
+    with Supervisor(place, tmp_path, RULES) as run:
+        with load(run, 6_000, seed):
+            settled(run, 500)
+            run.outage("kill", server.kill, server.start)
+            settled(run, 2_000)
+            run.outage("restart", server.stop, server.start)
+            settled(run, 3_500)
+            run.outage("pause", server.pause, lambda: (time.sleep(PAUSE), server.resume()))
+        report = run.finish()
+
+    assert not report.violations, str(report)
+    assert (report.lost, report.invented) == (0, 0)
