@@ -28,14 +28,17 @@ mean.
 * {date}, eventbus {version}, Python {python}, {broker}, {cores} cores
 * {kills} kills, {events} events: **{lost} lost, {invented} invented**, {duplicates} handled again
   ({share:.2%})
-* with no loss in {kills} kills, the chance that a kill loses anything is below {chance:.1%} (95 %
-  confidence)
-
+{confidence}
 .. list-table::
    :header-rows: 1
 
 {rows}
 {violations}"""
+
+CONFIDENCE = """\
+* with no loss in {kills} kills, the chance that a kill loses anything is below {chance:.1%} (95 %
+  confidence)
+"""
 
 
 def page(transport: str, runs: Sequence[tuple[int, Report]]) -> str:
@@ -51,7 +54,8 @@ def page(transport: str, runs: Sequence[tuple[int, Report]]) -> str:
         version=eventbus.__version__, python=platform.python_version(),
         broker=_broker(transport), cores=os.cpu_count(),
         share=totals["duplicates"] / max(1, totals["events"]),
-        chance=3 / max(1, totals["kills"]),
+        confidence=CONFIDENCE.format(**totals, chance=3 / max(1, totals["kills"]))
+        if not totals["lost"] else "",
         rows="\n".join([_row(COLUMNS), *(_row(_cells(*run)) for run in runs)]),
         violations=_violations(runs), **totals,
     )
@@ -59,7 +63,10 @@ def page(transport: str, runs: Sequence[tuple[int, Report]]) -> str:
 
 def _violations(runs: Sequence[tuple[int, Report]]) -> str:
     """What broke, by seed: a run that failed stays visible."""
-    found = [f"* {seed}: {one}" for seed, report in runs for one in report.violations[:5]]
+    found = [
+        f"* {seed}: ``{str(one).splitlines()[0]}``"
+        for seed, report in runs for one in report.violations[:5]
+    ]
     return "\n".join(["", "Violations:", "", *found, ""]) if found else ""
 
 
