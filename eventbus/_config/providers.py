@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -167,12 +168,32 @@ class NATSConfig(ServerConfig):
     SCHEMES = ("nats", "tls")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PostgresConfig(ServerConfig):
-    """Events in PostgreSQL; the URL is `postgresql://`."""
+    """Events in PostgreSQL; the URL is `postgresql://`.
 
-    __slots__ = ()
-    SCHEMES = ("postgresql", "postgres")
+    Attributes:
+        url: Where the database is. Its password is never shown.
+        consumer_group: The group of this provider; `None` takes the bus's.
+        schema: Of the tables; it is made with them.
+    """
 
+    SCHEMES: ClassVar = ("postgresql", "postgres")
+
+    #: Its own, apart from the application's tables: one GRANT covers it, and one DROP.
+    schema: str = "eventbus"
+
+    def __post_init__(self) -> None:
+        ServerConfig.__post_init__(self)
+        if not isinstance(self.schema, str) or not _SCHEMA.fullmatch(self.schema):
+            raise ConfigurationError(
+                f"PostgresConfig.schema is {shown(self.schema)}: use at most 63 of A-Z a-z, digits,"
+                " '_' and '-', not a digit or '-' first, and not pg_"
+            )
+
+
+#: What PostgreSQL keeps of a name, without what would need an escape somewhere.
+_SCHEMA = re.compile(r"(?!pg_)[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 ProviderConfig = MemoryConfig | SQLiteConfig | KafkaConfig | ServerConfig
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from eventbus import Event
 from tests.servers import Redis, Server
 
 from .brokers import Place
 from .checker.rules import Rules
+from .journal import read
 from .storming import storm
 from .supervisor import Supervisor
 
@@ -74,6 +76,39 @@ def test_five_killed_members_lose_nothing(place: Place, tmp_path: Path, seed: in
 
     assert not report.violations, str(report)
     assert (report.kills, report.events, report.lost) == (5, 4_000, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", SERVERS, indirect=True)
+def test_after_a_wipe_everything_confirmed_arrives(
+    place: Place, server: Server, tmp_path: Path, seed: int
+) -> None:
+    """What was wiped is lost, and said to be; the members serve on by themselves."""
+    with Supervisor(place, tmp_path, RULES) as run:
+        for _ in range(3):
+            run.live_member("--lease", LONG)
+        publisher = run.publisher("--count", 3_000, "--seed", seed, "--seconds", 0.01, "--unmixed")
+        settled(run, 500)
+        run.outage("wipe", server.wipe, lambda: None)
+        run.wait_for_publishers()
+        assert not publisher.is_running()
+        run.wait("the loss is logged", lambda: _losses(run) > 0, timeout=10.0)
+        events = [Event("job.t1", {"after": n}) for n in range(500)]
+        began = time.monotonic()
+        run.publish(*events)
+        run.wait("they arrive", lambda: {e.id for e in events} <= _handled(run), timeout=10.0)
+
+        print(f"500 events in {time.monotonic() - began:.1f} s")
+        assert _losses(run) == 1, "the first member to come back makes it again, once"
+
+
+def _losses(run: Supervisor) -> int:
+    """How often a member has logged that its subscription had vanished."""
+    return sum("had vanished" in (line.text or "") for line in read(run.path))
+
+
+def _handled(run: Supervisor) -> set[str]:
+    return {work.id for work in run.progress.settled}
 
 
 @pytest.mark.slow

@@ -296,6 +296,24 @@ def test_own_entries_come_back_after_a_reconnect(buses: Buses) -> None:
     after.close()
 
 
+def test_a_session_can_begin_with_entries_of_a_group_that_is_gone(
+    buses: Buses, client: Any
+) -> None:
+    bus = buses()
+    bus._engine.transport.declare(LITERAL, "latest")
+    bus.publish("a.b", 1)
+    before = consumer(bus)
+    held = fetch(before)
+    before.close()
+    client.flushall()
+    bus._engine.transport.declare(LITERAL, "latest")
+
+    after = bus._engine.transport.consumer(held)
+
+    assert after.settle(Settlement(acks=held)) == set(held)
+    after.close()
+
+
 # -- retention -----------------------------------------------------------------------------------
 
 

@@ -51,6 +51,12 @@ return found
 #: ARGV group, consumer, ids. Returns the ids that are lost.
 RENEW = """
 local lost, mine = {}, {}
+local group = redis.pcall('XPENDING', KEYS[1], ARGV[1])
+if group.err then
+  if not string.find(group.err, 'NOGROUP', 1, true) then return group end
+  for i = 3, #ARGV do lost[#lost + 1] = ARGV[i] end
+  return lost
+end
 for i = 3, #ARGV do
   local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])
   if #row == 0 then lost[#lost + 1] = ARGV[i] else mine[#mine + 1] = ARGV[i] end
