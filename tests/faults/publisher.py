@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
@@ -30,6 +31,7 @@ def main() -> None:
     with EventBus(options.url, group="publisher", environ={}, retention=keep) as bus:
         for batch in _batches(events, options.batch):
             publish(bus, journal, batch)
+            time.sleep(options.pause)
 
 
 def publish(bus: EventBus, journal: Journal, events: list[Event]) -> None:
@@ -70,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between two batches")
     parser.add_argument("--keys", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=0.004)
     parser.add_argument("--failing", type=float, default=0.0)

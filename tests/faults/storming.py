@@ -14,6 +14,9 @@ from .supervisor import Process, Supervisor
 
 #: One of so many kills hits a member that is still starting.
 EARLY = 6
+#: Seconds between two batches of a publisher: it publishes all through the run, and a little faster
+#: than three members can handle.
+PAUSE = 0.05
 Hurt = Callable[[Supervisor, Process], None]
 
 
@@ -44,7 +47,8 @@ def storm(
         for share in (events // 2, events - events // 2):
             supervisor.publisher(
                 "--count", share, "--seed", chance.randrange(1 << 30),
-                "--seconds", seconds, "--failing", failing, "--rejected", rejected, *publishing,
+                "--pause", PAUSE, "--seconds", seconds, "--failing", failing,
+                "--rejected", rejected, *publishing,
             )
         for mark in marks:
             _hurt_one(supervisor, crew, mark, chance, hurt, options)
