@@ -46,7 +46,7 @@ def _measure(modules: Sequence[str]) -> list[Figure]:
 
 def _line(figure: Figure) -> str:
     verdict = "met" if figure.ok else "MISSED"
-    value = f"{figure.value:.2f}"
+    value = f"{figure.value:.3f}"
     return ROW.format(figure.name, figure.ours, figure.floor, value, figure.target, verdict)
 
 

@@ -47,5 +47,5 @@ def test_each_line_shows_value_target_and_verdict(capsys):
     benchmarks.main(["--only", "sqlite"])
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if "/ raw" in line]
     assert [line[-4:] for line in lines] == [
-        ["0.50", ">=", "0.45", "met"], ["0.25", ">=", "0.45", "MISSED"],
+        ["0.500", ">=", "0.45", "met"], ["0.250", ">=", "0.45", "MISSED"],
     ]
