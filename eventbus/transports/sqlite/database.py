@@ -135,44 +135,44 @@ class Database:
         version: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
         return version
 
-    @contextmanager
-    def use(self) -> Iterator[None]:
+    def use(self) -> _Use:
         """Around every use of the connection: no fork happens meanwhile."""
-        if _fork.wanted and not self.using._is_owned():  # type: ignore[attr-defined]
-            _wait_for_the_fork()
-        with self.using:
-            yield
+        return _Use(self)
 
-    @contextmanager
-    def write(self, timeout: float, size: int = 0) -> Iterator[sqlite3.Connection]:
+    def write(self, timeout: float, size: int = 0) -> _Write:
         """A write transaction: commits at the end, rolls back on any error.
 
         Args:
             timeout: seconds to wait for the file's write lock.
             size: bytes about to be written, for the checkpointer.
         """
-        # First `use`, then the writer's lock: whoever has the latter can always go on.
-        with self.use():
-            deadline = monotonic() + timeout
-            if not self.writer.acquire(timeout=max(0.001, timeout)):
-                raise TransportUnavailable(f"{self.path} is locked by another thread")
-            try:
-                with translated(self.path), self._transaction(deadline):
-                    yield self.connection
-                    self._commit()
-                with translated(self.path):
-                    self._checkpointer.wrote(self.connection, size)
-            finally:
-                self.writer.release()
+        return _Write(self, timeout, size)
 
-    @contextmanager
-    def _transaction(self, deadline: float) -> Iterator[None]:
-        _patiently(deadline, lambda: self.connection.execute("BEGIN IMMEDIATE"))
+    def begin(self, timeout: float) -> None:
+        """Take this process's turn to write, and the file's."""
+        deadline = monotonic() + timeout
+        if not self.writer.acquire(timeout=max(0.001, timeout)):
+            raise TransportUnavailable(f"{self.path} is locked by another thread")
         try:
-            yield
+            _patiently(deadline, lambda: self.connection.execute("BEGIN IMMEDIATE"))
         except BaseException:
-            self._roll_back()
+            self.writer.release()
             raise
+
+    def end(self, failed: bool, size: int) -> None:
+        """Commit, or roll back, and let the next one write."""
+        try:
+            if failed:
+                self._roll_back()
+                return
+            try:
+                self._commit()
+            except BaseException:
+                self._roll_back()
+                raise
+            self._checkpointer.wrote(self.connection, size)
+        finally:
+            self.writer.release()
 
     def _commit(self) -> None:
         try:
@@ -195,6 +195,62 @@ class Database:
             self.connection.close()
         except sqlite3.Error:
             return
+
+
+# Classes with slots, for these two are on the path of each single publish.
+
+
+class _Use:
+    __slots__ = ("_database",)
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        using = self._database.using
+        if _fork.wanted and not using._is_owned():  # type: ignore[attr-defined]
+            _wait_for_the_fork()
+        using.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._database.using.release()
+
+
+class _Write:
+    __slots__ = ("_database", "_size", "_timeout", "_use")
+
+    def __init__(self, database: Database, timeout: float, size: int) -> None:
+        self._database = database
+        self._timeout = timeout
+        self._size = size
+        self._use = _Use(database)
+
+    def __enter__(self) -> sqlite3.Connection:
+        # First `use`, then the writer's lock: whoever has the latter can always go on.
+        self._use.__enter__()
+        try:
+            self._database.begin(self._timeout)
+        except BaseException as error:
+            self._use.__exit__()
+            raise _translated(self._database.path, error) from error
+        return self._database.connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        try:
+            self._database.end(error is not None, self._size)
+        except BaseException as failure:
+            raise _translated(self._database.path, failure) from failure
+        finally:
+            self._use.__exit__()
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise _translate(self._database.path, error) from error
+
+
+def _translated(path: str, error: BaseException) -> BaseException:
+    """The error to raise in place of this one."""
+    return _translate(path, error) if isinstance(error, (sqlite3.Error, OSError)) else error
 
 
 def _wait_for_the_fork() -> None:
