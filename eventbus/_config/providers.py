@@ -185,11 +185,7 @@ class PostgresConfig(ServerConfig):
 
     def __post_init__(self) -> None:
         ServerConfig.__post_init__(self)
-        if not isinstance(self.schema, str) or not _SCHEMA.fullmatch(self.schema):
-            raise ConfigurationError(
-                f"PostgresConfig.schema is {shown(self.schema)}: use at most 63 of A-Z a-z, digits,"
-                " '_' and '-', not a digit or '-' first, and not pg_"
-            )
+        object.__setattr__(self, "schema", named("PostgresConfig.schema", self.schema, _schema))
 
 
 #: What PostgreSQL keeps of a name, without what would need an escape somewhere.
@@ -206,6 +202,15 @@ CONFIGS: dict[Provider, type[ProviderConfig]] = {
     Provider.POSTGRES: PostgresConfig,
     Provider.SQLITE: SQLiteConfig,
 }
+
+
+def _schema(name: str) -> str:
+    if not _SCHEMA.fullmatch(name):
+        raise ValueError(
+            f"{shown(name)}: use at most 63 of A-Z a-z 0-9 '_' '-', neither a digit nor '-' nor "
+            "pg_ first"
+        )
+    return name
 
 
 def _check_group(config: ProviderConfig) -> None:

@@ -1,0 +1,262 @@
+"""Claiming events for a member: what others left behind first, then the inbox, then the log.
+
+Everything here runs inside one short transaction that holds the subscription's row; nothing is
+held while handlers run.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ...errors import TransportUnavailable
+from ...patterns import matcher
+from ..base import Budget, Delivery, SubscriptionId
+from . import leases, subscriptions
+from .leases import InboxReceipt, Lease, LogReceipt
+from .link import Link
+from .snapshot import Cursor, Place
+from .subscriptions import Subscription
+from .tables import Tables
+from .window import Log, Row
+
+#: Leases that were freed, taken over in one claim.
+TAKE_OVER = 20
+
+
+class Claimed(NamedTuple):
+    """What one claim has taken."""
+
+    deliveries: list[Delivery]
+    #: There may be more that the budget did not allow, or that was not looked at yet.
+    more: bool
+
+
+class Claims:
+    """Claims for one owner.
+
+    Args:
+        tables: where.
+        owner: in whose name.
+        lease: seconds a claim lasts without renewal.
+    """
+
+    def __init__(self, tables: Tables, owner: str, lease: float) -> None:
+        self._tables = tables
+        self._owner = owner
+        self._lease = lease
+        self._logs: dict[str, Log] = {}
+        self._at_end = True
+
+    def claim(
+        self, link: Link, id: SubscriptionId, budget: Budget, leftovers: bool
+    ) -> Claimed:
+        """Take what the budget allows.
+
+        Args:
+            link: where to.
+            id: the subscription.
+            budget: how much.
+            leftovers: look for freed leases and for the inbox, too.
+
+        Raises:
+            TransportUnavailable: the subscription is gone; the next session creates it again.
+        """
+        purse = _Purse(budget)
+        with link.transaction():
+            subscription = self._lock(link, id)
+            deliveries: list[Delivery] = []
+            if leftovers:
+                deliveries += self._take_over(link, subscription.number, purse)
+                deliveries += self._inbox(link, subscription.number, purse)
+            deliveries += self._from_log(link, subscription, purse)
+        return Claimed(deliveries, purse.is_empty() or not self._at_end)
+
+    def _lock(self, link: Link, id: SubscriptionId) -> Subscription:
+        rows = link.rows(
+            f"SELECT {subscriptions.COLUMNS} FROM {self._tables.subscription}"
+            " WHERE grp = %s AND pattern = %s FOR NO KEY UPDATE", id,
+        )
+        if not rows:
+            raise TransportUnavailable(f"{id.pattern!r} of group {id.group!r} has vanished")
+        return subscriptions.parse(rows[0])
+
+    # -- what members left behind ------------------------------------------------------------
+
+    def _take_over(self, link: Link, number: int, purse: _Purse) -> list[Delivery]:
+        rows = link.rows(
+            f"SELECT id, held, deaths, started, succeeded FROM {self._tables.lease}"
+            " WHERE subscription = %s AND owner IS NULL ORDER BY id LIMIT %s"
+            " FOR UPDATE SKIP LOCKED", [number, TAKE_OVER],
+        )
+        deliveries: list[Delivery] = []
+        for row in rows:
+            if purse.is_empty():
+                break
+            deliveries += self._take_row(link, number, row, purse)
+        return deliveries
+
+    def _take_row(
+        self, link: Link, number: int, row: tuple[Any, ...], purse: _Purse
+    ) -> list[Delivery]:
+        id, held, deaths, started, succeeded = row
+        free = Lease(
+            id, number, leases.unpack(held), deaths=deaths, started=started,
+            succeeded=leases.load_succeeded(succeeded),
+        )
+        wanted = free.part(sorted(free.held)[: purse.count])
+        found = purse.spend(self._read(link, wanted, purse.size))
+        taken = {row[1] for row in found}
+        # What is in no row of the log any more cannot be delivered, and must not stay for ever.
+        through = taken if purse.is_empty() else {place.id for place in wanted}
+        self.shrink(link, free, free.held.keys() - through)
+        return self._hold(link, free, found) if found else []
+
+    def _read(self, link: Link, places: list[Place], size: int) -> list[Row]:
+        columns = [list(column) for column in zip(*places, strict=True)]
+        sql = (
+            "SELECT l.xid, l.id, l.topic, l.key, l.data, sum(octet_length(l.data))"
+            " OVER (ORDER BY l.id ROWS UNBOUNDED PRECEDING) AS total"
+            " FROM unnest(%s::bigint[], %s::bigint[]) AS h(xid, id)"
+            f" JOIN {self._tables.log} AS l ON l.xid = h.xid AND l.id = h.id"
+        )
+        return link.rows(
+            f"SELECT xid, id, topic, key, data FROM ({sql}) AS q"
+            " WHERE total - octet_length(data) < %s ORDER BY id", [*columns, size],
+        )
+
+    def shrink(self, link: Link, lease: Lease, left: Any) -> None:
+        """Write what of a lease is left; nothing left removes its row."""
+        if not left:
+            link.run(f"DELETE FROM {self._tables.lease} WHERE id = %s", [lease.id])
+            return
+        link.run(
+            f"UPDATE {self._tables.lease} SET held = %s, count = %s, succeeded = %s WHERE id = %s",
+            [
+                leases.pack(lease.part(left)), len(left), leases.dump_succeeded(lease, left),
+                lease.id,
+            ],
+        )
+
+    def _hold(
+        self, link: Link, origin: Lease, found: list[Row], cursor: Cursor | None = None
+    ) -> list[Delivery]:
+        found.sort(key=lambda row: row[1])
+        lease = Lease(
+            0, origin.subscription, (Place(row[0], row[1]) for row in found),
+            deaths=origin.deaths, started=origin.started, succeeded=origin.succeeded,
+        )
+        lease.id = self._insert(link, lease, cursor)
+        return [
+            Delivery(
+                topic, data, key, LogReceipt(lease, id), deaths=lease.deaths,
+                started=id == lease.started, succeeded=lease.succeeded.get(id, ()),
+            )
+            for _, id, topic, key, data in found
+        ]
+
+    def _insert(self, link: Link, lease: Lease, cursor: Cursor | None) -> int:
+        held = lease.held
+        insert = (
+            f"INSERT INTO {self._tables.lease}"
+            " (subscription, owner, until, deaths, started, count, held, succeeded) VALUES"
+            " (%s, %s, now() + %s * interval '1 second', %s, %s, %s, %s, %s) RETURNING id"
+        )
+        values = [
+            lease.subscription, self._owner, self._lease, lease.deaths,
+            lease.started if lease.started in held else None, len(held),
+            leases.pack(Place(xid, id) for id, xid in held.items()),
+            leases.dump_succeeded(lease, held),
+        ]
+        if cursor is not None:
+            insert = f"WITH moved AS ({self._move}) {insert}"
+            values = [*subscriptions.values(cursor), lease.subscription, *values]
+        ((id,),) = link.rows(insert, values)
+        return int(id)
+
+    # -- parked and replayed events ----------------------------------------------------------
+
+    def _inbox(self, link: Link, number: int, purse: _Purse) -> list[Delivery]:
+        if purse.is_empty():
+            return []
+        due = (
+            f"SELECT id, due, data FROM {self._tables.inbox}"
+            " WHERE subscription = %s AND owner IS NULL AND due <= now()"
+            " AND (handler IS NULL OR handler = ANY(%s)) ORDER BY due LIMIT %s"
+        )
+        cut = (
+            "SELECT id FROM (SELECT id, octet_length(data) AS size, sum(octet_length(data))"
+            f" OVER (ORDER BY due, id) AS total FROM ({due}) AS d) AS w WHERE total - size < %s"
+        )
+        rows = link.rows(
+            f"UPDATE {self._tables.inbox} SET owner = %s, until = now() + %s * interval '1 second'"
+            f" WHERE id IN ({cut}) RETURNING due, id, topic, key, data, handler, attempt,"
+            " first_failed_at, deaths, started, succeeded",
+            [self._owner, self._lease, number, list(purse.handlers), purse.count, purse.size],
+        )
+        rows.sort(key=lambda row: row[:2])
+        purse.pay(len(rows), sum(len(row[4]) for row in rows))
+        return [_parked(row, number) for row in rows]
+
+    # -- the log -----------------------------------------------------------------------------
+
+    def _from_log(
+        self, link: Link, subscription: Subscription, purse: _Purse
+    ) -> list[Delivery]:
+        number, id, cursor = subscription
+        log = self.log(id.pattern)
+        rows: list[Row] = []
+        while not purse.is_empty():
+            last = cursor.target is None
+            if last:
+                cursor = cursor.towards(subscriptions.now(link))
+            found = log.read(link, cursor, purse.count, purse.size)
+            rows += purse.spend(found.rows)
+            cursor = found.cursor
+            if last:
+                break
+        self._at_end = cursor.target is None
+        matches = matcher(id.pattern)
+        rows = [row for row in rows if matches(row[2])]
+        if rows:
+            return self._hold(link, Lease(0, number, ()), rows, cursor)
+        if cursor != subscription.cursor:
+            link.run(self._move, [*subscriptions.values(cursor), number])
+        return []
+
+    @property
+    def _move(self) -> str:
+        return f"UPDATE {self._tables.subscription} SET {subscriptions.MOVE} WHERE id = %s"
+
+    def log(self, pattern: str) -> Log:
+        """The statements for a pattern."""
+        if pattern not in self._logs:
+            self._logs[pattern] = Log(self._tables, pattern)
+        return self._logs[pattern]
+
+
+class _Purse:
+    """A budget that is being spent."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.count, size, self.handlers = budget
+        #: At least one event can be afforded, however large.
+        self.size = max(1, size)
+
+    def is_empty(self) -> bool:
+        return self.count <= 0 or self.size <= 0
+
+    def pay(self, count: int, size: int) -> None:
+        self.count -= count
+        self.size -= size
+
+    def spend(self, rows: list[Row]) -> list[Row]:
+        self.pay(len(rows), sum(len(row[4]) for row in rows))
+        return rows
+
+
+def _parked(row: tuple[Any, ...], number: int) -> Delivery:
+    _, id, topic, key, data, handler, attempt, failed, deaths, started, succeeded = row
+    return Delivery(
+        topic, data, key, InboxReceipt(id, number), handler=handler, attempt=attempt,
+        deaths=deaths, started=started, first_failed_at=failed, succeeded=succeeded,
+    )

@@ -1,0 +1,69 @@
+"""Writing events, and telling those who wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
+from typing import Any
+
+from ..base import Record
+from .link import Link
+from .tables import Tables
+
+#: Seconds between two announcements of one topic by this process. Consumers look often for a while
+#: after they have heard of it (see `consumer.ACTIVE`), so nobody need be told of every event.
+PAUSE = 0.1
+#: The same inside a caller's transaction, whose commit waits for all others that announce.
+CALLERS_PAUSE = 0.5
+#: More topics at once are announced as "look everywhere".
+TOPICS = 8
+
+_COLUMNS = "(topic, key, data)"
+
+
+def insert(tables: Tables, records: Sequence[Record]) -> tuple[str, list[Any]]:
+    """A statement and its values."""
+    if len(records) == 1:
+        (record,) = records
+        return (
+            f"INSERT INTO {tables.log} {_COLUMNS} VALUES (%s, %s, %s)",
+            [record.topic, record.key, record.data],
+        )
+    return (
+        f"INSERT INTO {tables.log} {_COLUMNS}"
+        " SELECT * FROM unnest(%s::text[], %s::text[], %s::bytea[])",
+        [[r.topic for r in records], [r.key for r in records], [r.data for r in records]],
+    )
+
+
+class Announcements:
+    """What was announced lately. A race announces once too often, or leaves it to a look."""
+
+    def __init__(self, channel: str, pause: float) -> None:
+        self._channel = channel
+        self._pause = pause
+        self._until: dict[str, float] = {}
+
+    def announce(self, topics: Iterable[str], execute: Callable[[str, list[Any]], Any]) -> None:
+        """Tell those who listen, unless they have just heard of it.
+
+        Args:
+            topics: that have news.
+            execute: takes a statement and its values.
+        """
+        now = monotonic()
+        new = [topic for topic in dict.fromkeys(topics) if self._until.get(topic, 0.0) <= now]
+        if not new:
+            return
+        if len(self._until) > 10_000:
+            self._until.clear()
+        self._until.update(dict.fromkeys(new, now + self._pause))
+        for topic in new if len(new) <= TOPICS else [""]:
+            execute("SELECT pg_notify(%s, %s)", [self._channel, topic])
+
+
+def publish(
+    link: Link, tables: Tables, records: Sequence[Record], timeout: float
+) -> None:
+    """Store events durably on a connection of ours: one statement, one commit."""
+    link.run(*insert(tables, records), timeout=timeout)

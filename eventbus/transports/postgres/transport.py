@@ -1,0 +1,280 @@
+"""Publishing and administration: a connection for each, one thread at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timezone
+from threading import Lock
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+from ...config import PostgresConfig
+from ...errors import AuthenticationError, TransportUnavailable
+from ..base import (
+    Capabilities,
+    Delivery,
+    Finding,
+    Parked,
+    Record,
+    Settings,
+    StartFrom,
+    SubscriptionId,
+    SubscriptionInfo,
+    no_subscription,
+)
+from . import backlog, doctor, publishing, retention, schema, subscriptions, within
+from .consumer import PostgresConsumer
+from .deadletters import PostgresDeadLetters
+from .errors import translate
+from .link import ANSWER_TIMEOUT, Connector, Link, session
+from .publishing import Announcements
+from .settling import insert_parked
+from .snapshot import Snapshot
+from .tables import Tables
+from .window import COUNT_TIMEOUT
+
+CAPABILITIES = Capabilities(
+    name="postgres",
+    durable=True,
+    multi_process=True,
+    history=True,
+    deduplicates=False,
+    transactional_publish=True,
+    per_handler_success=True,
+    leases=True,
+    receipts_survive=True,
+    cross_process_order=False,
+    bounded=False,
+    concurrent_publish=False,
+    notes={
+        "durable": "as far as the server's synchronous_commit goes",
+        "transactional_publish": "psycopg 3, and Django's connection on psycopg 3 or psycopg2",
+    },
+)
+
+#: Seconds between two clean-ups of one process that found everything done.
+CLEAN_INTERVAL = 10.0
+#: Seconds that a lock of somebody else is waited for.
+LOCK_TIMEOUT = 5.0
+
+#: Connections of a parent process: a child must not close them.
+_inherited: list[object] = []
+
+
+class PostgresTransport:
+    """Events in tables of one database."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, config: PostgresConfig, settings: Settings) -> None:
+        assert config.url is not None
+        self._connector = Connector(config.url)
+        self._tables = Tables(config.schema)
+        self._settings = settings
+        self._owner = uuid4().hex
+        seconds = settings.publish_timeout
+        # A little less than the caller waits, so that the server's word comes first: it is certain.
+        self._publishing = _Shared(
+            lambda: self._link(session(statement=0.9 * seconds, lock=0.8 * seconds))
+        )
+        self._administration = _Shared(
+            lambda: self._link(session(statement=COUNT_TIMEOUT, lock=LOCK_TIMEOUT))
+        )
+        self._announcements = Announcements(self._tables.channel, publishing.PAUSE)
+        self._callers = Announcements(self._tables.channel, publishing.CALLERS_PAUSE)
+        self._same_database = within.SameDatabase(self._connector.name, self._tables.meta)
+        self._instance: str | None = None
+        self._clean_at = monotonic() + CLEAN_INTERVAL
+        self._may_clean = True
+        self.dead_letters = PostgresDeadLetters(self._locked, self._tables)
+
+    def _link(self, settings: dict[str, str]) -> Link:
+        return self._connector.link(settings, lambda link: schema.ensure(link, self._tables))
+
+    def _locked(self) -> AbstractContextManager[Link]:
+        return self._administration.use(ANSWER_TIMEOUT)
+
+    # -- publishing --------------------------------------------------------------------------
+
+    def publish(
+        self, records: Sequence[Record], *, timeout: float, wait: bool, connection: Any = None
+    ) -> None:
+        if connection is not None:
+            self._publish_within(connection, records)
+            return
+        deadline = monotonic() + timeout
+        with self._publishing.use(timeout) as link:
+            link.connect(deadline - monotonic())
+            publishing.publish(link, self._tables, records, deadline - monotonic())
+            self._announce(link, [record.topic for record in records])
+        if monotonic() >= self._clean_at:
+            self._clean_if_due()
+
+    def _announce(self, link: Link, topics: list[str]) -> None:
+        try:
+            self._announcements.announce(topics, link.rows)
+        except TransportUnavailable:
+            return  # It is stored, and a hint is a hint.
+
+    def _publish_within(self, connection: Any, records: Sequence[Record]) -> None:
+        """Write in the caller's transaction; whether it commits is the caller's affair."""
+        caller = within.Caller(connection)
+        if self._instance is None:
+            # Here, on our own connection: an error would end the caller's transaction.
+            with self._locked() as link:
+                self._instance = schema.instance(link, self._tables)
+        topics = [record.topic for record in records]
+        try:
+            self._same_database.check(caller, self._instance)
+            caller.execute(*publishing.insert(self._tables, records))
+            if not caller.after_commit(lambda: self._tell(topics)):
+                self._callers.announce(topics, caller.execute)
+        except Exception as error:
+            if not hasattr(error, "sqlstate") and not hasattr(error, "pgcode"):
+                raise
+            raise translate(error, self._connector.name, sent=False) from error
+
+    def _tell(self, topics: list[str]) -> None:
+        if self._publishing.is_free():
+            with self._publishing.use(0.0) as link:
+                self._announce(link, topics)
+
+    # -- cleaning ----------------------------------------------------------------------------
+
+    def _clean_if_due(self) -> None:
+        """One batch at a time, so that it holds up neither publishers nor consumers."""
+        if monotonic() < self._clean_at or not self._may_clean:
+            return
+        self._clean_at = monotonic() + CLEAN_INTERVAL
+        try:
+            if self._clean() == retention.BATCH:
+                self._clean_at = 0.0
+        except AuthenticationError:
+            # A role that only publishes; others do it.
+            self._may_clean = False
+        except TransportUnavailable:
+            return
+
+    def _clean(self) -> int:
+        with self._locked() as link:
+            return retention.clean(link, self._tables, self._settings.retention)
+
+    def maintain(self) -> int:
+        """Remove all events that are old and settled; return how many."""
+        removed = 0
+        while True:
+            count = self._clean()
+            removed += count
+            if count < retention.BATCH:
+                return removed
+
+    # -- subscriptions -----------------------------------------------------------------------
+
+    def deliver(self, parked: Sequence[Parked]) -> None:
+        with self._locked() as link, link.transaction():
+            for item in parked:
+                if not insert_parked(link, self._tables, item):
+                    raise no_subscription(item.subscription)
+
+    def declare(self, subscription: SubscriptionId, start_from: StartFrom) -> bool:
+        with self._locked() as link:
+            return subscriptions.declare(link, self._tables, subscription, start_from)
+
+    def drop(self, subscription: SubscriptionId) -> bool:
+        with self._locked() as link:
+            return subscriptions.drop(link, self._tables, subscription)
+
+    def list(self) -> Sequence[SubscriptionInfo]:
+        with self._locked() as link:
+            rows = link.rows(
+                f"SELECT grp, pattern, created_at FROM {self._tables.subscription}"
+                " ORDER BY grp, pattern"
+            )
+            return [
+                SubscriptionInfo(
+                    group, pattern,
+                    backlog.of(link, self._tables, SubscriptionId(group, pattern), None),
+                    created.astimezone(timezone.utc),
+                )
+                for group, pattern, created in rows
+            ]
+
+    def topics(self) -> Sequence[str]:
+        # From one topic to the next by the index, past all events in between.
+        log = self._tables.log
+        sql = (
+            f"WITH RECURSIVE t AS ((SELECT topic FROM {log} ORDER BY topic LIMIT 1) UNION ALL"
+            f" SELECT (SELECT l.topic FROM {log} AS l WHERE l.topic > t.topic ORDER BY l.topic"
+            " LIMIT 1) FROM t WHERE t.topic IS NOT NULL)"
+            " SELECT topic FROM t WHERE topic IS NOT NULL"
+        )
+        with self._locked() as link:
+            return [topic for (topic,) in link.rows(sql)]
+
+    def mark(self) -> Snapshot:
+        with self._locked() as link:
+            return subscriptions.now(link)
+
+    def backlog(self, subscription: SubscriptionId, upto: Any = None) -> int | None:
+        with self._locked() as link:
+            return backlog.of(link, self._tables, subscription, upto)
+
+    # -- life --------------------------------------------------------------------------------
+
+    def consumer(self, held: Collection[Delivery]) -> PostgresConsumer:
+        link = self._link(session(statement=ANSWER_TIMEOUT, lock=LOCK_TIMEOUT, durable=False))
+        return PostgresConsumer(
+            link, self._tables, self._owner, self._settings.lease, held, self._clean_if_due
+        )
+
+    def diagnose(self) -> Sequence[Finding]:
+        with self._locked() as link:
+            return list(doctor.findings(link, self._tables, self._settings))
+
+    def close(self) -> None:
+        self._publishing.close()
+        self._administration.close()
+
+    def forget(self) -> None:
+        _inherited.append((self._publishing.forget(), self._administration.forget()))
+
+
+class _Shared:
+    """A link that threads take in turns."""
+
+    def __init__(self, make: Callable[[], Link]) -> None:
+        self._make = make
+        self._lock = Lock()
+        self._link: Link | None = None
+
+    @contextmanager
+    def use(self, timeout: float) -> Iterator[Link]:
+        if not self._lock.acquire(timeout=max(0.001, timeout)):
+            raise TransportUnavailable("another thread still waits for an answer of the server")
+        try:
+            if self._link is None:
+                self._link = self._make()
+            yield self._link
+        finally:
+            self._lock.release()
+
+    def is_free(self) -> bool:
+        """Nobody uses it, and it is connected."""
+        return not self._lock.locked() and self._link is not None and self._link.connected
+
+    def close(self) -> None:
+        if not self._lock.acquire(timeout=1.0):
+            return
+        try:
+            if self._link is not None:
+                self._link.close()
+                self._link = None
+        finally:
+            self._lock.release()
+
+    def forget(self) -> object:
+        link, self._link = self._link, None
+        self._lock = Lock()
+        return link
