@@ -49,7 +49,7 @@ class Step(msgspec.Struct, omit_defaults=True, kw_only=True):
         run: number of the handler's run in its process: pairs a start with its end.
         text: reason of a dead letter, name of a fault, a log line, a state.
         number: backlog, exit code, whatever the step counts.
-        more: further numbers by name (`resources`).
+        more: further numbers by name (`resources`, `state`).
     """
 
     step: str

@@ -101,16 +101,17 @@ def _handler(
 
 
 def _watch(bus: EventBus, journal: Journal, stop: Flag) -> None:
-    """Note the health, and how many events are held, whenever they change."""
-    before: tuple[str, int] = ("", 0)
+    """Note the health, how many events are held and were handed back, whenever they change."""
+    before: tuple[str, int, int] = ("", 0, 0)
     while not stop.wait(HEALTH_POLL):
         health = bus.health()
         states = sorted({one.state for one in health.subscriptions})
         text = "ok" if health.ok and states else ",".join(states)
         held = sum(one.in_flight for one in health.subscriptions)
-        if (text, held) != before:
-            journal.note(steps.STATE, text=text, number=held)
-            before = text, held
+        released = bus.stats().released
+        if (text, held, released) != before:
+            journal.note(steps.STATE, text=text, number=held, more={"released": released})
+            before = text, held, released
 
 
 def _journal_warnings(journal: Journal) -> None:

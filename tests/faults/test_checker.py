@@ -396,6 +396,27 @@ def test_a_member_that_was_killed_explains_why_an_event_came_late(story):
     assert story.broken() == set()
 
 
+@pytest.mark.parametrize(("who", "expected"), [("m2", set()), ("m1", {"I5"})])
+def test_another_member_that_handed_events_back_explains_it_too(story, who, expected):
+    story.add(steps.STATE, who=who, text="ok", more={"released": 1})
+    story.publish("a", key="k", seq=1)
+    story.publish("b", key="k", seq=2)
+    story.handle("b", key="k", seq=2)
+    story.add(steps.STATE, who=who, text="ok", more={"released": 2})
+    story.handle("a", key="k", seq=1)
+    assert story.broken() == expected
+
+
+def test_a_count_of_events_handed_back_that_stands_still_explains_nothing(story):
+    story.add(steps.STATE, who="m2", text="ok", more={"released": 1})
+    story.publish("a", key="k", seq=1)
+    story.publish("b", key="k", seq=2)
+    story.handle("b", key="k", seq=2)
+    story.add(steps.STATE, who="m2", text="ok", number=3, more={"released": 1})
+    story.handle("a", key="k", seq=1)
+    assert story.broken() == {"I5"}
+
+
 # -- I6, I10 -----------------------------------------------------------------------------------
 
 

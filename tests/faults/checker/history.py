@@ -94,8 +94,11 @@ class History:
         self.faults: list[Fault] = []
         self.births: dict[Duty, float] = {}
         self.lives: dict[str, Life] = {}
+        #: Who gave events back that no handler had begun (with a suspect, it wants no others).
+        self.hand_backs: list[tuple[str, float]] = []
         self.of: dict[str, list[Step]] = defaultdict(list)
         self._open: dict[tuple[str, int], Run] = {}
+        self._released: dict[str, float] = {}
         for line in self.lines:
             self._take(line)
 
@@ -135,6 +138,11 @@ class History:
                 self.life(who).killed = line.at
         elif line.step == steps.SPAWNED:
             self.life(line.who)
+        elif line.step == steps.STATE:
+            released = line.more.get("released", 0.0)
+            if released > self._released.get(line.who, 0.0):
+                self._released[line.who] = released
+                self.hand_backs.append((line.who, line.at))
         elif line.step == steps.LIVE:
             duty = Duty(line.group, line.pattern, line.handler)
             self.births.setdefault(duty, line.at)

@@ -10,6 +10,9 @@ from .. import journal as steps
 from .history import History, Published, Run, Work
 from .rules import Rules, Violation
 
+#: Seconds within which a member journals that it has handed events back.
+NOTICED = 0.5
+
 Lane = tuple[str, str, str]
 
 
@@ -90,7 +93,10 @@ def _explained(history: History, run: Run, other: Work, earlier: Published) -> b
     following = next(r for r in history.by_work[other] if r.end is None or r.end > run.start)
     if following.who != run.who:
         return True
+    since, until = earlier.at, following.start
     return any(
-        fault.who != run.who and earlier.at <= fault.at <= following.start
-        for fault in history.faults
+        fault.who != run.who and since <= fault.at <= until for fault in history.faults
+    ) or any(
+        who != run.who and since <= at <= until + NOTICED
+        for who, at in history.hand_backs
     )
