@@ -68,6 +68,7 @@ class ConsumerLoop:
         self._wakeup = Event()
         self._interrupt = Event()
         self._limited = False
+        self._settle_at = 0.0
         self._stuck = False
         self._consumer: Consumer | None = None
         self._deadline: float | None = None
@@ -114,8 +115,9 @@ class ConsumerLoop:
             consumer.wake()
 
     def starving(self) -> None:
-        """A worker has nothing to do: fetch, if something is to be had."""
-        if self._limited:
+        """A worker has nothing to do: settle what is done, fetch what there was no room for."""
+        urgent = self._limited or any(member.failed for member in self.members)
+        if urgent or monotonic() >= self._settle_at:
             self._limited = False
             self.wake()
 
@@ -204,7 +206,7 @@ class ConsumerLoop:
 
     def _serve(self, consumer: Consumer) -> None:
         renew_at = monotonic() + self._renewal
-        settle_at = check_at = 0.0
+        check_at = 0.0
         draining = False
         while True:
             while self._commands:
@@ -224,9 +226,9 @@ class ConsumerLoop:
                 self._check_waiting()
             if self._quarantine:
                 self._quarantine.step(consumer, self._settle)
-            if self._must_settle(now, settle_at) or draining:
+            if self._must_settle(now) or draining:
                 self._settle(consumer)
-                settle_at = now + self._capabilities.settle_interval
+                self._settle_at = now + self._capabilities.settle_interval
             if draining and (self._expired() or not self._held()):
                 self._end(consumer)
                 return
@@ -258,9 +260,9 @@ class ConsumerLoop:
         self._quarantine.release(member)
         self._outcomes.hand_back_waiting(member)
 
-    def _must_settle(self, now: float, settle_at: float) -> bool:
+    def _must_settle(self, now: float) -> bool:
         settlement = self._outcomes.settlement
-        return bool(settlement) and (now >= settle_at or len(settlement.acks) >= LARGE)
+        return bool(settlement) and (now >= self._settle_at or len(settlement.acks) >= LARGE)
 
     def _settle(self, consumer: Consumer) -> None:
         settlement = self._outcomes.take()
@@ -315,7 +317,9 @@ class ConsumerLoop:
             return TICK
         if self._quarantine:
             return PATIENT
-        if self._outcomes.settlement or any(m.finished or m.in_flight for m in self.members):
+        if self._outcomes.settlement:
+            longest = max(0.0, self._settle_at - now)
+        elif any(m.finished or m.in_flight for m in self.members):
             longest = self._capabilities.settle_interval / 2
         else:
             longest = IDLE
@@ -326,9 +330,11 @@ class ConsumerLoop:
 
     def _fetch(self, consumer: Consumer, timeout: float, draining: bool) -> None:
         self._wakeup.clear()
-        budgets = {} if draining else self._budgets()
-        # Set before the wait: a worker that starves from here on ends it.
+        # Set before the budgets are made: a worker that starves from here on ends the wait.
         self._limited = True
+        budgets = {} if draining else self._budgets()
+        # When all members wait for events already, it would end it for nothing.
+        self._limited = any(m.id not in budgets for m in self.members if m.may_fetch)
         if self._commands or (self._deadline is not None and not draining):
             return
         if not budgets:
@@ -348,7 +354,7 @@ class ConsumerLoop:
         if self._quarantine or (self._stuck and not idle):
             return budgets
         for member in self.members:
-            if member.removed or not member.bindings:
+            if not member.may_fetch:
                 continue
             budget = member.budget(idle)
             if budget.events > 0:

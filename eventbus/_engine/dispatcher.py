@@ -17,6 +17,8 @@ from threading import Lock, get_ident
 from time import monotonic, perf_counter
 from typing import Protocol
 
+import msgspec
+
 from .ready import Ready
 from .work import Attempt
 
@@ -40,15 +42,12 @@ class Runner(Protocol):
     def __call__(self, attempt: Attempt) -> None: ...
 
 
-class Running:
+class Running(msgspec.Struct, gc=False, eq=False):
     """What one worker is doing."""
 
-    __slots__ = ("attempt", "since", "warned")
-
-    def __init__(self, attempt: Attempt, since: float) -> None:
-        self.attempt = attempt
-        self.since = since
-        self.warned = False
+    attempt: Attempt
+    since: float
+    warned: bool = False
 
 
 class Dispatcher:
@@ -178,10 +177,18 @@ class Dispatcher:
             self._on_stop()
 
     def _loop(self) -> None:
-        end = monotonic() + SLICE
+        now = perf_counter()
+        end = now + SLICE
         useful = False
-        while not self._stopping and not self._holds and monotonic() < end:
-            useful = self._take(end) or useful
+        while now < end and not self._stopping and not self._holds:
+            attempt = self.ready.get()
+            if attempt is None:
+                attempt = self._await(end - now)
+                now = perf_counter()
+                if attempt is None:
+                    continue
+            useful = True
+            now = self._take(attempt, now)
         if useful and not self._stopping and not self._holds:
             self._submit(self._loop)
         else:
@@ -190,7 +197,7 @@ class Dispatcher:
     def _alone(self, attempt: Attempt, prepare: Callable[[], bool]) -> None:
         try:
             if prepare():
-                self._work(attempt)
+                self._work(attempt, perf_counter())
         finally:
             self._leave()
 
@@ -201,24 +208,22 @@ class Dispatcher:
         if not self._stopping and self.ready:
             self._grow(1)
 
-    def _take(self, end: float) -> bool:
-        attempt = self.ready.get()
-        if attempt is None:
-            self._starving()
-            self.ready.park(end - monotonic())
-            attempt = self.ready.get()
-            if attempt is None:
-                return False
+    def _await(self, seconds: float) -> Attempt | None:
+        self._starving()
+        self.ready.park(seconds)
+        return self.ready.get()
+
+    def _take(self, attempt: Attempt, now: float) -> float:
+        """Run an attempt, unless it was taken back; return the time when that is done."""
         self.taken += 1
         if self._mean > SLOW and self._active < self.cap and self.ready:
             self._grow(1)
-        if attempt.binding.member.unstarted.pop(attempt, None) is not None:
-            self._work(attempt)
-        return True
+        if attempt.binding.member.unstarted.pop(attempt, None) is None:
+            return now
+        return self._work(attempt, now)
 
-    def _work(self, attempt: Attempt) -> None:
+    def _work(self, attempt: Attempt, since: float) -> float:
         ident = get_ident()
-        since = perf_counter()
         self.running[ident] = Running(attempt, since)
         try:
             Context().run(self._run, attempt)
@@ -230,5 +235,7 @@ class Dispatcher:
             )
         finally:
             del self.running[ident]
-            surplus = perf_counter() - since - self._mean
-            self._mean += (LONGER if surplus > 0 else SHORTER) * surplus
+        now = perf_counter()
+        surplus = now - since - self._mean
+        self._mean += (LONGER if surplus > 0 else SHORTER) * surplus
+        return now

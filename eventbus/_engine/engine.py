@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from itertools import count
 from threading import Event as Flag
-from threading import Lock
+from threading import Lock, get_ident
 from time import monotonic
 
 from ..config import EventBusConfig
@@ -172,10 +172,10 @@ class Engine:
 
     def publish_one(self, event: Event) -> None:
         """Send one event and return when it is stored."""
-        inside = self.dispatcher.in_worker()
-        if self.closing.is_set() and not inside:
+        outside = get_ident() not in self.dispatcher.running
+        if outside and self.closing.is_set():
             self._check_open()
-        self.publisher.publish_one(event, not inside)
+        self.publisher.publish_one(event, outside)
 
     def publish(self, events: Sequence[Event], connection: object = None) -> None:
         """Send events and return when they are stored."""

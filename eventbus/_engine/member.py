@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from threading import Lock
 from time import monotonic
 from typing import Literal
@@ -16,7 +16,7 @@ from .binding import Binding, Middleware
 from .lanes import Lanes
 from .ready import Ready
 from .window import Window
-from .work import Attempt, Finished, Held, Success
+from .work import Attempt, Failure, Finished, Held, Success
 
 State = Literal["connecting", "running", "paused", "failed", "closed"]
 
@@ -63,6 +63,8 @@ class Member:
         self.streak = 0
         self.probe_at = 0.0
         self.must_hand_back = False
+        #: A failure was reported and not taken in yet.
+        self.failed = False
         self.window = Window(max_in_flight, concurrency)
         self._max_in_flight = max_in_flight
         self._max_bytes = max_bytes
@@ -74,6 +76,11 @@ class Member:
     def label(self) -> str:
         """How log lines name it."""
         return f"subscription {self.id.pattern!r} of group {self.id.group!r}"
+
+    @property
+    def may_fetch(self) -> bool:
+        """Whether there is a handler here to fetch for."""
+        return bool(self.bindings) and not self.removed
 
     def oldest_wait(self) -> float:
         """Seconds for which the oldest event has waited for a worker."""
@@ -123,21 +130,23 @@ class Member:
         names = tuple(binding.name for binding in self.bindings)
         return Budget(max(0, min(free, room)), max(1, size), names)
 
-    def admit(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+    def admit(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Queue what was fetched for the workers; return what no handler here is for."""
-        unwanted = []
-        now = monotonic()
+        self.in_flight.update(deliveries)
+        self.in_flight_bytes += sum([len(delivery.data) for delivery in deliveries])
+        unwanted, attempts = [], []
         bindings = self.bindings
         only = bindings[0] if len(bindings) == 1 else None
         for delivery in deliveries:
-            self.hold(delivery)
             plain = delivery.key is None and delivery.handler is None and not delivery.succeeded
             if only is not None and plain:
-                attempt = Attempt(delivery, only, delivery.attempt, delivery.first_failed_at)
-                self.unstarted[attempt] = now
-                self._ready.put(attempt)
+                attempts.append(
+                    Attempt(delivery, only, delivery.attempt, delivery.first_failed_at)
+                )
             elif not self._admit_special(delivery):
                 unwanted.append(delivery)
+        self.unstarted.update(dict.fromkeys(attempts, monotonic()))
+        self._ready.put_all(attempts)
         return unwanted
 
     def hold(self, delivery: Delivery) -> None:
@@ -179,6 +188,11 @@ class Member:
             self.in_flight.discard(delivery)
             self.in_flight_bytes -= len(delivery.data)
 
+    def forget_all(self, deliveries: Sequence[Delivery]) -> None:
+        """The same as `forget` for each of several that are in flight."""
+        self.in_flight.difference_update(deliveries)
+        self.in_flight_bytes -= sum([len(delivery.data) for delivery in deliveries])
+
     def take_back(self) -> tuple[list[Delivery], list[Attempt]]:
         """Stop everything that has not begun.
 
@@ -215,6 +229,11 @@ class Member:
         return True
 
     # -- whoever finishes an attempt -----------------------------------------------------
+
+    def fail(self, failure: Failure) -> None:
+        """Called by the worker; the consumer thread decides what becomes of it."""
+        self.finished.append(failure)
+        self.failed = True
 
     def succeed(self, attempt: Attempt) -> None:
         """Called by the worker, so that the next event of the key need not wait for a tick."""

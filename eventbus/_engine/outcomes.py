@@ -29,15 +29,22 @@ class Outcomes:
 
     def collect(self, member: Member) -> None:
         """Take in what the member's workers have finished so far."""
+        member.failed = False
         finished = member.finished
+        plain: list[Delivery] = []
         for _ in range(len(finished)):
             item: Finished = finished.popleft()
             if type(item) is Delivery:
-                self._delivery(member, item)
+                if item.held is None and item.receipt is not None:
+                    plain.append(item)
+                else:
+                    self._delivery(member, item)
             elif type(item) is Success:
                 self._success(member, item)
             elif type(item) is Failure:
                 self._failure(member, item)
+        if plain:
+            self._successes(member, plain)
 
     def fire(self, now: float) -> None:
         """Queue the retries that are due."""
@@ -110,6 +117,13 @@ class Outcomes:
         return settlement
 
     # -- one finished thing at a time --------------------------------------------------------
+
+    def _successes(self, member: Member, deliveries: list[Delivery]) -> None:
+        """The usual case, many at a time: the only handler has succeeded."""
+        member.forget_all(deliveries)
+        member.counters.handled += len(deliveries)
+        Breaker.success(member)
+        self.settlement.acks += deliveries
 
     def _delivery(self, member: Member, delivery: Delivery) -> None:
         member.forget(delivery)

@@ -8,6 +8,7 @@ another consumer takes the item it was woken for (its remaining time turns negat
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from threading import Lock
 
 from .work import Attempt
@@ -30,6 +31,17 @@ class Ready:
             try:
                 self._parked.pop().release()
             except IndexError:  # Another producer was faster, and its worker will look.
+                return
+
+    def put_all(self, attempts: Sequence[Attempt]) -> None:
+        """Append attempts in order, then wake as many parked workers."""
+        self._items.extend(attempts)
+        for _ in attempts:
+            if not self._parked:
+                return
+            try:
+                self._parked.pop().release()
+            except IndexError:
                 return
 
     def get(self) -> Attempt | None:

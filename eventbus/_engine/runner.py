@@ -23,12 +23,12 @@ class HandlerRunner:
                 attempt=attempt.number,
             )
         except SerializationError as error:
-            binding.member.finished.append(undecodable(attempt, error))
+            binding.member.fail(undecodable(attempt, error))
             return
         try:
             binding.invoke(event)
         except BaseException as error:
             # SystemExit and KeyboardInterrupt too: a handler must not take the worker with it.
-            binding.member.finished.append(describe(attempt, event, error))
+            binding.member.fail(describe(attempt, event, error))
         else:
             binding.member.succeed(attempt)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import count
-from threading import Condition
+from threading import Condition, RLock
 from time import monotonic
 from typing import Any
 
@@ -95,12 +95,16 @@ class MemoryTransport:
 
     def __init__(self, config: MemoryConfig, settings: Settings) -> None:
         self._size = config.buffer_size
-        self._changed = Condition()
+        self._lock = RLock()
+        #: For consumers: something is to be had. `_fetching` while one waits for being told so.
+        self._arrived = Condition(self._lock)
+        #: For publishers: a queue has room again.
+        self._room = Condition(self._lock)
         self._queues: dict[SubscriptionId, _Queue] = {}
         self._routes: dict[str, list[_Queue]] = {}
         self._numbers = count(1)
         self._last = 0
-        self._fetching = 0
+        self._fetching = False
         self._publishing = 0
         self.dead_letters = _DeadLetters()
 
@@ -109,19 +113,22 @@ class MemoryTransport:
     def publish(
         self, records: Sequence[Record], *, timeout: float, wait: bool, connection: Any = None
     ) -> None:
-        deadline = monotonic() + timeout
-        with self._changed:
+        deadline = 0.0
+        with self._lock:
             for stored, record in enumerate(records):
                 queues = self._routes.get(record.topic)
                 if queues is None:
                     queues = self._route(record.topic)
+                if wait:
+                    for queue in queues:
+                        if len(queue.waiting) >= self._size:
+                            deadline = deadline or monotonic() + timeout
+                            self._wait_for_room(queue, stored, deadline)
                 for queue in queues:
-                    if wait and len(queue.waiting) >= self._size:
-                        self._wait_for_room(queue, stored, deadline)
-                for queue in queues:
-                    self._put(queue, Delivery(record.topic, record.data, record.key))
+                    self._last = number = next(self._numbers)
+                    queue.waiting.append(Delivery(record.topic, record.data, record.key, number))
             if self._fetching:
-                self._changed.notify_all()
+                self._wake_consumers()
 
     def _route(self, topic: str) -> list[_Queue]:
         queues = [queue for queue in self._queues.values() if queue.matches(topic)]
@@ -132,13 +139,18 @@ class MemoryTransport:
         self._last = delivery.receipt = next(self._numbers)
         queue.waiting.append(delivery)
 
+    def _wake_consumers(self) -> None:
+        # Once per wait: a consumer that was told need not be told again by each further publish.
+        self._fetching = False
+        self._arrived.notify_all()
+
     def _wait_for_room(self, queue: _Queue, stored: int, deadline: float) -> None:
         if self._fetching:
-            self._changed.notify_all()
+            self._wake_consumers()
         self._publishing += 1
         try:
             while len(queue.waiting) >= self._size and not queue.dropped:
-                if not self._changed.wait(deadline - monotonic()) and monotonic() >= deadline:
+                if not self._room.wait(deadline - monotonic()) and monotonic() >= deadline:
                     raise PartlyStored(
                         f"the queue is full: {self._size} events (MemoryConfig.buffer_size) wait "
                         "for a handler", stored=stored,
@@ -147,7 +159,7 @@ class MemoryTransport:
             self._publishing -= 1
 
     def deliver(self, parked: Sequence[Parked]) -> None:
-        with self._changed:
+        with self._lock:
             for item in parked:
                 if item.subscription not in self._queues:
                     raise no_subscription(item.subscription)
@@ -155,17 +167,17 @@ class MemoryTransport:
 
     def park(self, parked: Sequence[Parked]) -> None:
         """Keep events until they are due; those of a dropped subscription are dropped too."""
-        with self._changed:
+        with self._lock:
             for item in parked:
                 queue = self._queues.get(item.subscription)
                 if queue is not None:
                     heapq.heappush(queue.parked, (item.due, next(self._numbers), item))
-            self._changed.notify_all()
+            self._wake_consumers()
 
     # -- subscriptions -----------------------------------------------------------------------
 
     def declare(self, subscription: SubscriptionId, start_from: StartFrom) -> bool:
-        with self._changed:
+        with self._lock:
             if subscription in self._queues:
                 return False
             self._queues[subscription] = _Queue(subscription.pattern)
@@ -173,31 +185,32 @@ class MemoryTransport:
             return True
 
     def drop(self, subscription: SubscriptionId) -> bool:
-        with self._changed:
+        with self._lock:
             self._routes.clear()
             queue = self._queues.pop(subscription, None)
             if queue is None:
                 return False
             queue.dropped = True
-            self._changed.notify_all()
+            self._wake_consumers()
+            self._room.notify_all()
             return True
 
     def list(self) -> Sequence[SubscriptionInfo]:
-        with self._changed:
+        with self._lock:
             return [
                 SubscriptionInfo(id.group, id.pattern, queue.unsettled(None), queue.created_at)
                 for id, queue in self._queues.items()
             ]
 
     def topics(self) -> Sequence[str]:
-        with self._changed:
+        with self._lock:
             return sorted(self._routes)
 
     def mark(self) -> int:
         return self._last
 
     def backlog(self, subscription: SubscriptionId, upto: Any = None) -> int | None:
-        with self._changed:
+        with self._lock:
             queue = self._queues.get(subscription)
             return 0 if queue is None else queue.unsettled(upto)
 
@@ -221,23 +234,23 @@ class MemoryConsumer:
 
     def __init__(self, transport: MemoryTransport) -> None:
         self._transport = transport
-        self._changed = transport._changed
+        self._lock = transport._lock
         self._queues: dict[SubscriptionId, _Queue] = {}
         self._woken = False
 
     def attach(self, subscription: SubscriptionId) -> None:
-        with self._changed:
+        with self._lock:
             self._queues[subscription] = self._transport._queues[subscription]
 
     def detach(self, subscription: SubscriptionId) -> None:
-        with self._changed:
+        with self._lock:
             self._queues.pop(subscription, None)
 
     def fetch(
         self, budgets: Mapping[SubscriptionId, Budget], timeout: float
     ) -> list[tuple[SubscriptionId, list[Delivery]]]:
         deadline = monotonic() + timeout
-        with self._changed:
+        with self._lock:
             while True:
                 wake_at = self._move_due(budgets)
                 fetched = self._take(budgets)
@@ -256,7 +269,7 @@ class MemoryConsumer:
             if queue.waiting:
                 fetched.append((id, queue.take(budget)))
         if fetched and self._transport._publishing:
-            self._changed.notify_all()
+            self._transport._room.notify_all()
         return fetched
 
     def _queue(self, id: SubscriptionId) -> _Queue:
@@ -266,11 +279,8 @@ class MemoryConsumer:
         return queue
 
     def _wait(self, seconds: float) -> None:
-        self._transport._fetching += 1
-        try:
-            self._changed.wait(max(0.0, seconds))
-        finally:
-            self._transport._fetching -= 1
+        self._transport._fetching = True
+        self._transport._arrived.wait(max(0.0, seconds))
 
     def _move_due(self, budgets: Mapping[SubscriptionId, Budget]) -> float:
         """Queue parked events that are due; return the monotonic time of the next look."""
@@ -296,17 +306,21 @@ class MemoryConsumer:
                 queue.due.append(item)
 
     def settle(self, settlement: Settlement) -> Collection[Delivery]:
-        with self._changed:
+        with self._lock:
             for _, dead in settlement.dead:
                 self._transport.dead_letters.put(dead)
-            for delivery in settlement.acks:
-                self._done(delivery)
+            self._ack(settlement.acks)
             for delivery in reversed(settlement.releases):
                 queue = self._done(delivery)
                 if queue is not None:
                     queue.waiting.appendleft(delivery)
         self._transport.park([parked for _, parked in settlement.parked])
         return ()
+
+    def _ack(self, deliveries: Sequence[Delivery]) -> None:
+        for queue in self._transport._queues.values():
+            for delivery in deliveries:
+                queue.in_flight.pop(delivery.receipt, None)
 
     def _done(self, delivery: Delivery) -> _Queue | None:
         for queue in self._transport._queues.values():
@@ -321,9 +335,9 @@ class MemoryConsumer:
         """A process that dies takes its events along: nobody would read the mark."""
 
     def wake(self) -> None:
-        with self._changed:
+        with self._lock:
             self._woken = True
-            self._changed.notify_all()
+            self._transport._wake_consumers()
 
     def close(self) -> None:
         """Nothing is open."""
