@@ -1,0 +1,97 @@
+"""Messages as Watermill writes them, and as our inboxes and dead letters are kept; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from .. import watermill
+from ..base import DeadRecord, Parked, Record
+
+UUID = "_watermill_message_uuid"
+#: By this id the server drops a second copy.
+MESSAGE_ID = "Nats-Msg-Id"
+#: Bytes that the frame around an event in our own streams needs, generously.
+_ROOM = 4_096
+#: Printable ASCII, but for what the encoding itself needs; blanks at the ends would be lost.
+_SAFE = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}"
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class InboxEntry(msgspec.Struct, array_like=True):
+    """A parked event on the server."""
+
+    topic: str
+    handler: str | None
+    key: str | None
+    attempt: int
+    due: datetime
+    #: It was put here before it was due, so it is delivered once in vain.
+    early: bool
+    first_failed_at: datetime | None
+    deaths: int
+    data: bytes
+
+
+unpack_inbox = msgspec.msgpack.Decoder(InboxEntry).decode
+unpack_dead = msgspec.msgpack.Decoder(DeadRecord).decode
+
+
+def headers(record: Record) -> dict[str, str]:
+    """The headers of an event's message, sorted as Go sorts them."""
+    found = watermill.metadata(record)
+    clean = {name: _encoded(value) for name, value in found.items()}
+    return {MESSAGE_ID: record.id, UUID: record.id, **dict(sorted(clean.items()))}
+
+
+def _encoded(value: str) -> str:
+    """A header's value has one line, and the server's limits in characters."""
+    return quote(value, _SAFE)
+
+
+def key(headers: Mapping[str, str] | None) -> str | None:
+    """The event's key, if its message has one."""
+    found = headers.get(watermill.KEY) if headers else None
+    return None if found is None else unquote(found)
+
+
+def pack_parked(parked: Parked, now: datetime) -> bytes:
+    return _pack(
+        InboxEntry(
+            parked.topic, parked.handler, parked.key, parked.attempt, parked.due,
+            parked.due > now, parked.first_failed_at, parked.deaths, parked.data,
+        )
+    )
+
+
+def pack_dead(record: DeadRecord, limit: int) -> bytes:
+    """A dead letter; where it would not fit into a message, with less of its traceback."""
+    packed = _pack(record)
+    excess = len(packed) + _ROOM - limit
+    if excess <= 0 or not record.traceback:
+        return packed
+    kept = record.traceback.encode()[excess:].decode(errors="ignore")
+    return _pack(msgspec.structs.replace(record, traceback=kept))
+
+
+class Position(NamedTuple):
+    """Where a delivered message is: number of its delivery, place in its stream."""
+
+    delivered: int
+    sequence: int
+
+
+def position(reply: str) -> Position:
+    """Read the subject to which a message is acked.
+
+    `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>...`, in newer servers with the domain and
+    the account in front of the stream.
+    """
+    parts = reply.split(".")
+    first = 4 if len(parts) == 9 else 6
+    return Position(int(parts[first]), int(parts[first + 1]))

@@ -1,0 +1,358 @@
+"""One connection to a server, and its errors in words.
+
+The client's own reconnecting stays off: it buffers what is published meanwhile and sends it after
+its failure was reported, gives up for good after two minutes, and hides an outage from the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from itertools import count
+from time import monotonic
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from ...errors import (
+    AuthenticationError,
+    TopologyError,
+    TransportError,
+    TransportUnavailable,
+)
+from . import options
+from .loop import Expired, Loop
+
+Result = TypeVar("Result")
+Outcome = Literal["failed", "unknown"]
+
+#: Seconds for connecting, and for an answer where the caller names no time.
+CONNECT_TIMEOUT, ANSWER_TIMEOUT = 4.0, 5.0
+#: Seconds that an operation gets at least.
+SHORTEST = 0.05
+#: Seconds between two signs of life, which the client asks for while somebody waits.
+PING = 10
+#: What the server calls it when nobody listens to a subject, or a request has nothing to give.
+STATUS = "Status"
+
+#: JetStream's codes for: no such stream, consumer or message; subjects that overlap with those of
+#: another stream; a name that is in use; another last message than expected; a filter beyond the
+#: stream's subjects.
+NO_STREAM, NO_CONSUMER, NO_MESSAGE = 10059, 10014, 10037
+OVERLAP, IN_USE, OTHER_LAST, BAD_FILTER = 10065, 10058, 10071, 10093
+
+_DENIALS = ("authorization", "authentication", "permissions violation")
+#: Errors of JetStream that no waiting mends: it is off, for the server or the account.
+_DISABLED = (10039, 10076)
+#: Errors that pass: no leader, no space, a busy or full server.
+_PASSING = frozenset((
+    10001, 10005, 10008, 10009, 10023, 10028, 10047, 10049, 10051, 10064, 10074, 10077, 10122,
+    10133,
+))
+
+_encode = msgspec.json.encode
+_decode = msgspec.json.decode
+
+
+class Refused(TransportError):
+    """JetStream's own answer to a request that it did not carry out."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Connector:
+    """Makes connections to the servers of one URL; does no I/O itself."""
+
+    def __init__(self, url: str) -> None:
+        self.options = options.read(url)
+        self.name = self.options.name
+
+    def link(self, timeout: float = CONNECT_TIMEOUT) -> Link:
+        """A new connection.
+
+        Raises:
+            TransportUnavailable, AuthenticationError: nothing was sent.
+        """
+        made = Link(self.options)
+        try:
+            made.run(made.connect(timeout), timeout + SHORTEST, outcome="failed")
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+
+class Link:
+    """A connection for one thread at a time. Coroutines run under `run`."""
+
+    def __init__(self, settings: options.Options) -> None:
+        self._options = settings
+        self.name = settings.name
+        self.loop = Loop()
+        self._client = Client()
+        self._numbers = count(1)
+        self._pending: dict[str, asyncio.Future[Msg]] = {}
+        self._lost: TransportError | None = None
+        #: Called when the connection is lost.
+        self.alarms: list[Callable[[], object]] = []
+        self.used_at = monotonic()
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def connect(self, timeout: float) -> None:
+        """Connect to the first server that answers."""
+        servers = self._options.shuffled()
+        for number, server in enumerate(servers):
+            try:
+                await asyncio.wait_for(self._connect(server, timeout), timeout / len(servers))
+                break
+            except Exception as error:
+                cause = self._cause(error)
+                if number == len(servers) - 1:
+                    raise cause from error
+        self._inbox = self._client.new_inbox()
+        await self._client.subscribe(f"{self._inbox}.*", cb=self._answer)
+
+    async def _connect(self, server: str, timeout: float) -> None:
+        self._lost = None
+        self._client = Client()
+        await self._client.connect(
+            [server], name="eventbus", allow_reconnect=False, max_reconnect_attempts=1,
+            reconnect_time_wait=0, connect_timeout=timeout,  # type: ignore[arg-type]
+            ping_interval=PING, error_cb=self._trouble, closed_cb=self._closed,
+            **self._options.client,
+        )
+
+    def _cause(self, error: Exception) -> Exception:
+        """Why connecting failed: the client itself only says that no server is left."""
+        if isinstance(error, nats.errors.NoServersError | TimeoutError | asyncio.TimeoutError):
+            return self._lost or error
+        return error
+
+    def run(
+        self, work: Coroutine[Any, Any, Result], timeout: float = ANSWER_TIMEOUT, *,
+        outcome: Outcome = "unknown",
+    ) -> Result:
+        """Carry something out.
+
+        Args:
+            work: what.
+            timeout: seconds.
+            outcome: of an error that leaves it open whether the server has done anything.
+        """
+        try:
+            return self.loop.drive(work, max(SHORTEST, timeout))
+        except Exception as error:
+            if not isinstance(error, TransportError):
+                self._break(error, outcome)
+            raise translate(error, self.name, outcome, timeout) from (
+                None if isinstance(error, TransportError) else error
+            )
+        except BaseException as interrupt:
+            self._break(interrupt, outcome)
+            raise
+        finally:
+            self.used_at = monotonic()
+
+    def _break(self, error: BaseException, outcome: Outcome) -> None:
+        if self._lost is None:
+            self._lost = TransportUnavailable(f"{self.name}: {_text(error)}", outcome=outcome)
+
+    @property
+    def usable(self) -> bool:
+        return self._lost is None and not self.loop.is_closed()
+
+    def check(self) -> None:
+        """Raise if the connection is lost."""
+        if self._lost is not None:
+            raise self._lost
+        if self.loop.is_closed():
+            raise TransportUnavailable(f"{self.name}: the connection is closed")
+
+    def close(self) -> None:
+        """Close without waiting for the network; never raises."""
+        if self._lost is None:
+            self._lost = TransportUnavailable(f"{self.name}: the connection is closed")
+        with contextlib.suppress(Exception):
+            self.loop.abandon()
+
+    async def _trouble(self, error: Exception) -> None:
+        """What the client reports beside its answers."""
+        found = translate(error, self.name, "unknown")
+        if isinstance(found, AuthenticationError) or not self._client.is_connected:
+            self._lose(found)
+
+    async def _closed(self) -> None:
+        self._lose(TransportUnavailable(f"{self.name}: the connection was lost", outcome="unknown"))
+
+    def _lose(self, error: TransportError) -> None:
+        if self._lost is None:
+            self._lost = error
+        pending, self._pending = self._pending, {}
+        for future in pending.values():
+            if not future.done():
+                future.set_exception(self._lost)
+        for alarm in self.alarms:
+            alarm()
+
+    # -- talking -----------------------------------------------------------------------------
+
+    async def subscribe(self, subject: str, take: Callable[[Msg], None]) -> Any:
+        """Have messages to a subject taken."""
+
+        async def callback(message: Msg) -> None:
+            take(message)
+
+        # Without limits, beyond which the client would drop messages: we ask for each of them.
+        return await self._client.subscribe(
+            subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+
+    def new_inbox(self) -> str:
+        return self._client.new_inbox()
+
+    async def send(
+        self, subject: str, data: bytes = b"", reply: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send without waiting for anything."""
+        await self._client.publish(
+            subject, data, reply, headers=None if headers is None else dict(headers)
+        )
+
+    async def ask(
+        self, subject: str, data: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> asyncio.Future[Msg]:
+        """Send, and have the answer as a future."""
+        if self._lost is not None:
+            raise self._lost
+        token = str(next(self._numbers))
+        future: asyncio.Future[Msg] = self.loop.create_future()
+        self._pending[token] = future
+        await self.send(subject, data, f"{self._inbox}.{token}", headers)
+        return future
+
+    async def _answer(self, message: Msg) -> None:
+        future = self._pending.pop(message.subject.rpartition(".")[2], None)
+        if future is not None and not future.done():
+            future.set_result(message)
+
+    async def api(self, subject: str, body: object = None) -> dict[str, Any]:
+        """Ask JetStream, and wait.
+
+        Raises:
+            Refused: with the server's code.
+        """
+        return await (await self.api_soon(subject, body))
+
+    async def api_soon(self, subject: str, body: object = None) -> Awaitable[dict[str, Any]]:
+        """Ask JetStream now; the answer can be awaited later."""
+        data = b"" if body is None else _encode(body)
+        return self._read(subject, await self.ask(f"{self._options.api}.{subject}", data))
+
+    async def api_later(self, subject: str) -> None:
+        """Tell JetStream; whether it worked is of no interest."""
+        await self.send(f"{self._options.api}.{subject}")
+
+    async def stored(
+        self, subject: str, data: bytes, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Store one message in a stream and return the server's confirmation.
+
+        Raises:
+            Refused: with the server's code; `NO_STREAM` where no stream has the subject.
+        """
+        message = await (await self.ask(subject, data, headers))
+        return self.confirmation(subject, message)
+
+    def confirmation(self, subject: str, message: Msg) -> dict[str, Any]:
+        """What the answer to a publish says; raises what it refuses."""
+        if message.headers and STATUS in message.headers:
+            raise Refused(f"{self.name}: no stream has the subject {subject!r}", NO_STREAM)
+        found: dict[str, Any] = _decode(message.data)
+        if error := found.get("error"):
+            raise refusal(self.name, error, subject)
+        return found
+
+    async def _read(self, subject: str, answer: Awaitable[Msg]) -> dict[str, Any]:
+        message = await answer
+        if message.headers and message.headers.get(STATUS) == "503":
+            raise TransportUnavailable(
+                f"{self.name}: JetStream does not answer: is it enabled on the server, and may "
+                "this user use it?"
+            )
+        found: dict[str, Any] = _decode(message.data)
+        if error := found.get("error"):
+            raise refusal(self.name, error, subject)
+        return found
+
+    async def flush(self) -> None:
+        """Wait until the server has read all that was sent."""
+        if self._lost is not None:
+            raise self._lost
+        await self._client.flush(60)
+
+    @property
+    def version(self) -> tuple[int, int]:
+        found = self._client.connected_server_version
+        return found.major, found.minor
+
+    @property
+    def version_text(self) -> str:
+        return str(self._client.connected_server_version).strip("<>").rpartition(" ")[2]
+
+    @property
+    def max_payload(self) -> int:
+        return self._client.max_payload
+
+    @property
+    def replicas(self) -> int:
+        return self._options.replicas
+
+    @property
+    def next_subject(self) -> str:
+        """Where consumers are asked for messages."""
+        return f"{self._options.api}.CONSUMER.MSG.NEXT"
+
+
+def refusal(name: str, error: Mapping[str, Any], subject: str = "") -> TransportError:
+    """The error of an answer of JetStream as one of ours."""
+    code = int(error.get("err_code", 0))
+    about = f" ({subject})" if subject else ""
+    text = f"{name}: JetStream: {error.get('description', 'unknown error')}{about}"
+    if code in _DISABLED:
+        return TopologyError(f"{text}: start the server with JetStream (-js) for this account")
+    if code in _PASSING or error.get("code") == 503:
+        return TransportUnavailable(text)
+    return Refused(text, code)
+
+
+def translate(
+    error: BaseException, name: str, outcome: Outcome = "failed", timeout: float = 0.0
+) -> TransportError:
+    """An error of the client as one of ours."""
+    if isinstance(error, TransportError):
+        return error
+    text = _text(error)
+    if isinstance(error, Expired):
+        return TransportUnavailable(f"{name}: no answer within {timeout:.1f} s", outcome=outcome)
+    if isinstance(error, nats.errors.MaxPayloadError):
+        return TransportError(f"{name}: larger than the server's max_payload")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return AuthenticationError(f"{name}: the server's certificate: {error.verify_message}")
+    if isinstance(error, nats.errors.Error) and any(word in text.lower() for word in _DENIALS):
+        return AuthenticationError(f"{name}: {text.removeprefix('nats: ')}")
+    if isinstance(error, nats.errors.Error | OSError | asyncio.TimeoutError | EOFError):
+        return TransportUnavailable(f"{name}: {text.removeprefix('nats: ')}", outcome=outcome)
+    return TransportUnavailable(f"{name}: {type(error).__name__}: {text}", outcome=outcome)
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or type(error).__name__

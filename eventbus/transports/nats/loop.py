@@ -1,0 +1,117 @@
+"""The client's event loop, which runs in whatever thread waits for it, and only then.
+
+So a publish costs no switch between threads, nothing has to be started or joined, and publishing
+works until the very end of the interpreter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import selectors
+import socket
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+#: Seconds that cancelled tasks get to end.
+LAST_WORDS = 0.2
+
+
+class Expired(Exception):
+    """The time for an operation is over."""
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop for one connection."""
+
+    def __init__(self) -> None:
+        # Not epoll: its table would be shared with forked children.
+        selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+        super().__init__(selector())
+        self._connections: list[asyncio.BaseTransport] = []
+        # What goes wrong in the client's tasks ends the connection, which is noticed and told.
+        self.set_exception_handler(lambda loop, context: None)
+
+    async def getaddrinfo(self, host: Any, port: Any, **hints: Any) -> Any:
+        # In this thread: the usual executor cannot be used while the interpreter ends.
+        return socket.getaddrinfo(host, port, **hints)
+
+    async def create_connection(self, *args: Any, **options: Any) -> Any:
+        transport, protocol = await super().create_connection(*args, **options)
+        self._connections.append(transport)
+        return transport, protocol
+
+    def drive(self, work: Coroutine[Any, Any, Result], timeout: float) -> Result:
+        """Run until the work is done.
+
+        Raises:
+            Expired: it takes longer than `timeout` seconds, and was cancelled.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self._drive(work, timeout)
+        # Called from inside an asynchronous application, where no other loop may run.
+        return self._drive_elsewhere(work, timeout)
+
+    def _drive(self, work: Coroutine[Any, Any, Result], timeout: float) -> Result:
+        task = self.create_task(work)
+        expiry = self.call_later(timeout, task.cancel)
+        try:
+            return self.run_until_complete(task)
+        except asyncio.CancelledError:
+            raise Expired from None
+        finally:
+            expiry.cancel()
+            if not task.done():
+                task.cancel()
+
+    def _drive_elsewhere(self, work: Coroutine[Any, Any, Result], timeout: float) -> Result:
+        outcome: list[Any] = []
+
+        def body() -> None:
+            try:
+                outcome.append((self._drive(work, timeout), None))
+            except BaseException as error:
+                outcome.append((None, error))
+
+        thread = threading.Thread(target=body, name="eventbus-nats-publish", daemon=True)
+        thread.start()
+        thread.join()
+        result, error = outcome[0]
+        if error is not None:
+            raise error
+        return result  # type: ignore[no-any-return]
+
+    def abandon(self) -> None:
+        """Drop the connection and everything that waits for it; does not wait for the network."""
+        if self.is_closed() or self.is_running():
+            return
+        for connection in self._connections:
+            if isinstance(connection, asyncio.WriteTransport):
+                connection.abort()
+        with contextlib.suppress(Exception):
+            self.drive(self._end_tasks(), 2 * LAST_WORDS)
+        self.close()
+
+    async def _end_tasks(self) -> None:
+        rest = asyncio.all_tasks(self) - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=LAST_WORDS)
+        # Aborted connections close their sockets in the next turn.
+        await asyncio.sleep(0)
+
+    def detach(self) -> None:
+        """In a forked child: let go of the parent's socket, so that nothing can write to it."""
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for connection in self._connections:
+            found = connection.get_extra_info("socket")
+            if found is not None and found.fileno() >= 0:
+                os.dup2(nowhere, found.fileno())
+        os.close(nowhere)
