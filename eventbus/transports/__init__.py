@@ -13,6 +13,7 @@ TRANSPORTS: dict[str, tuple[str, str]] = {
     "memory": ("memory", "MemoryTransport"),
     "sqlite": ("sqlite", "SQLiteTransport"),
     "redis": ("redis", "RedisTransport"),
+    "postgres": ("postgres", "PostgresTransport"),
 }
 
 

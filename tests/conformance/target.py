@@ -19,6 +19,7 @@ from eventbus import Event, EventBus, MemoryConfig, RedisConfig, RetryPolicy, SQ
 from eventbus.event import new_id
 from eventbus.transports import capabilities
 from eventbus.transports.base import DeadRecord, Record
+from tests.conformance import postgres
 from tests.servers import provide
 from tests.transports import redis_user
 
@@ -66,6 +67,11 @@ ENTRIES: dict[str, Entry] = {
         lambda folder: {"redis": RedisConfig(url=redis_user.url(provide("redis")))},
         reset=_empty_redis,
         marks=(pytest.mark.redis,),
+    ),
+    "postgres": Entry(
+        # Likewise.
+        postgres.config, connect=postgres.connect, reset=postgres.reset,
+        marks=(pytest.mark.postgres,),
     ),
 }
 
