@@ -12,13 +12,10 @@ from typing import Any
 import psycopg
 
 from ...errors import TransportUnavailable
-from .link import Link
+from .link import Link, Selector
 
 #: Notifications kept in mind: what exceeds them means "look everywhere".
 MOST = 1_000
-
-#: `select` itself refuses file numbers above 1023, which a busy server has.
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class Bell:
@@ -61,7 +58,7 @@ class Bell:
         return True
 
     def _ready(self, server: int, timeout: float) -> set[Any]:
-        with _Selector() as selector:
+        with Selector() as selector:
             selector.register(server, selectors.EVENT_READ)
             selector.register(self._read, selectors.EVENT_READ)
             return {key.fileobj for key, _ in selector.select(max(0.0, timeout))}

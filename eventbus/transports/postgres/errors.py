@@ -39,7 +39,12 @@ class TimedOut(Exception):
     """The server has not answered in time."""
 
 
-def translate(error: Exception, name: str, *, sent: bool) -> TransportError:
+def is_clients(error: BaseException) -> bool:
+    """Whether psycopg, in its third or second version, has raised it."""
+    return hasattr(error, "sqlstate") or hasattr(error, "pgcode")
+
+
+def translate(error: BaseException, name: str, *, sent: bool) -> TransportError:
     """An error as one of ours.
 
     Args:
@@ -47,7 +52,7 @@ def translate(error: Exception, name: str, *, sent: bool) -> TransportError:
         name: of the server, fit to be shown.
         sent: something was under way, so that a broken connection leaves its fate open.
     """
-    state = getattr(error, "sqlstate", None) or ""
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or ""
     text = f"{name}: {' '.join(str(error).split()) or type(error).__name__}"
     unknown: Literal["failed", "unknown"] = "unknown" if sent else "failed"
     if not state:
@@ -65,7 +70,7 @@ def translate(error: Exception, name: str, *, sent: bool) -> TransportError:
 
 
 def _without_state(
-    error: Exception, text: str, unknown: Literal["failed", "unknown"]
+    error: BaseException, text: str, unknown: Literal["failed", "unknown"]
 ) -> TransportError:
     if isinstance(error, TimedOut):
         return TransportUnavailable(text, outcome=unknown)

@@ -6,6 +6,7 @@ keeps its connections open and says nothing.
 
 from __future__ import annotations
 
+import selectors
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
@@ -34,6 +35,9 @@ _KEEPALIVE = {
     "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000,
     "application_name": "eventbus",
 }
+#: `select` itself refuses file numbers above 1023, which a busy process has.
+Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
 _BROKEN = (psycopg.Error, OSError, TimedOut)
 
 
@@ -149,13 +153,19 @@ class Link:
             timeout: for beginning, in seconds.
         """
         self.connect(timeout)
-        self.script("; ".join([f"BEGIN {how}", *self._local()]), timeout)
+        self.script("; ".join([f"BEGIN {how or self._usual}", *self._local()]), timeout)
         try:
             yield self
         except BaseException:
             self._roll_back()
             raise
         self.script("COMMIT")
+
+    @property
+    def _usual(self) -> str:
+        # Whatever the server's default is: each statement is to see what is committed by then.
+        level = "ISOLATION LEVEL READ COMMITTED"
+        return f"{level} READ WRITE" if self.pooled else level
 
     def _local(self) -> list[str]:
         if not self.pooled:
@@ -174,7 +184,7 @@ class Link:
 
     def connect(self, timeout: float = ANSWER_TIMEOUT) -> None:
         """Make the connection unless there is one."""
-        if self._connection is not None and not self._connection.closed:
+        if self.connected:
             return
         self.close()
         try:
@@ -195,6 +205,21 @@ class Link:
             if isinstance(error, TransportUnavailable):
                 error.outcome = "failed"
             raise
+
+    def refresh(self) -> None:
+        """Let go of a connection that the server has closed meanwhile.
+
+        Before anything is sent: afterwards nobody could tell whether it has arrived.
+        """
+        if self._connection is None or not _readable(self._connection.pgconn.socket):
+            return
+        try:
+            self._connection.pgconn.consume_input()
+            ended = _readable(self._connection.pgconn.socket)
+        except psycopg.Error:
+            ended = True
+        if ended:
+            self.close()
 
     def _open(self, timeout: float) -> _Connection:
         limit = min(int(self._arguments["connect_timeout"]), max(2, int(timeout)))
@@ -229,6 +254,12 @@ class Link:
                 connection.close()
         except Exception:
             return
+
+
+def _readable(file: int) -> bool:
+    with Selector() as selector:
+        selector.register(file, selectors.EVENT_READ)
+        return bool(selector.select(0))
 
 
 def _ms(seconds: float) -> str:

@@ -27,7 +27,7 @@ from ..base import (
 from . import backlog, doctor, publishing, retention, schema, subscriptions, within
 from .consumer import PostgresConsumer
 from .deadletters import PostgresDeadLetters
-from .errors import translate
+from .errors import is_clients, translate
 from .link import ANSWER_TIMEOUT, Connector, Link, session
 from .publishing import Announcements
 from .settling import insert_parked
@@ -85,7 +85,6 @@ class PostgresTransport:
         self._announcements = Announcements(self._tables.channel, publishing.PAUSE)
         self._callers = Announcements(self._tables.channel, publishing.CALLERS_PAUSE)
         self._same_database = within.SameDatabase(self._connector.name, self._tables.meta)
-        self._instance: str | None = None
         self._clean_at = monotonic() + CLEAN_INTERVAL
         self._may_clean = True
         self.dead_letters = PostgresDeadLetters(self._locked, self._tables)
@@ -121,25 +120,33 @@ class PostgresTransport:
     def _publish_within(self, connection: Any, records: Sequence[Record]) -> None:
         """Write in the caller's transaction; whether it commits is the caller's affair."""
         caller = within.Caller(connection)
-        if self._instance is None:
-            # Here, on our own connection: an error would end the caller's transaction.
-            with self._locked() as link:
-                self._instance = schema.instance(link, self._tables)
+        # The tables are made on our own connection: an error would end the caller's transaction.
+        self._ensured()
         topics = [record.topic for record in records]
         try:
-            self._same_database.check(caller, self._instance)
+            self._same_database.check(caller, self._find_instance)
             caller.execute(*publishing.insert(self._tables, records))
             if not caller.after_commit(lambda: self._tell(topics)):
                 self._callers.announce(topics, caller.execute)
         except Exception as error:
-            if not hasattr(error, "sqlstate") and not hasattr(error, "pgcode"):
+            # Django's errors have the client's as their cause.
+            cause = next((e for e in (error, error.__cause__) if e and is_clients(e)), None)
+            if cause is None:
                 raise
-            raise translate(error, self._connector.name, sent=False) from error
+            raise translate(cause, self._connector.name, sent=False) from error
+
+    def _ensured(self) -> None:
+        if not self._administration.was_connected:
+            with self._locked() as link:
+                link.connect()
+
+    def _find_instance(self) -> str:
+        with self._locked() as link:
+            return schema.instance(link, self._tables)
 
     def _tell(self, topics: list[str]) -> None:
-        if self._publishing.is_free():
-            with self._publishing.use(0.0) as link:
-                self._announce(link, topics)
+        with self._administration.use(0.0) as link:
+            self._announce(link, topics)
 
     # -- cleaning ----------------------------------------------------------------------------
 
@@ -256,13 +263,15 @@ class _Shared:
         try:
             if self._link is None:
                 self._link = self._make()
+            self._link.refresh()
             yield self._link
         finally:
             self._lock.release()
 
-    def is_free(self) -> bool:
-        """Nobody uses it, and it is connected."""
-        return not self._lock.locked() and self._link is not None and self._link.connected
+    @property
+    def was_connected(self) -> bool:
+        link = self._link
+        return link is not None and link.connected
 
     def close(self) -> None:
         if not self._lock.acquire(timeout=1.0):

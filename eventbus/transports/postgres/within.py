@@ -49,6 +49,11 @@ class Caller:
         if idle and self.connection.autocommit:
             raise ValueError(_AUTOCOMMIT.format(advice="use `with connection.transaction():`"))
 
+    @property
+    def real(self) -> Any:
+        """The client's own connection: Django replaces it behind the same wrapper."""
+        return self.connection.connection if self.is_django else self.connection
+
     def execute(self, sql: str, values: list[Any]) -> list[Any]:
         """Execute a statement in the caller's transaction."""
         with self.connection.cursor() as cursor:
@@ -76,28 +81,31 @@ class SameDatabase:
         self._meta = meta
         self._known: WeakSet[Any] = WeakSet()
 
-    def check(self, caller: Caller, instance: str) -> None:
+    def check(self, caller: Caller, instance: Callable[[], str]) -> None:
         """Refuse another database.
 
         Args:
             caller: whose connection it is.
-            instance: what tells the tables of the bus from others.
+            instance: asks for what tells the tables of the bus from others.
         """
-        # Django opens a new connection behind the same wrapper.
-        real = caller.connection.connection if caller.is_django else caller.connection
-        if real is not None and real in self._known:
+        if self._knows(caller):
             return
         # An error would end the caller's transaction, so nothing is asked that may be missing.
         ((found,),) = caller.execute("SELECT to_regclass(%s) IS NOT NULL", [self._meta])
         sql = f"SELECT value FROM {self._meta} WHERE name = 'instance'"
         rows = caller.execute(sql, []) if found else []
         # A snapshot that is older than the tables sees them empty.
-        if not found or (rows and rows[0][0] != instance):
+        if not found or (rows and rows[0][0] != instance()):
             raise ConfigurationError(
                 f"connection is open on another database than the bus ({self._name}): "
                 "both must use the same one to share a transaction"
             )
         if rows:
             with suppress(TypeError):
-                real = caller.connection.connection if caller.is_django else caller.connection
-                self._known.add(real)
+                self._known.add(caller.real)
+
+    def _knows(self, caller: Caller) -> bool:
+        try:
+            return caller.real in self._known
+        except TypeError:  # Django has not connected yet.
+            return False
