@@ -69,7 +69,7 @@ storm: venv ## Kill members and servers for a long time, and write docs/reliabil
 	$(bin)/python -m tests.faults.storm $(if $(TRANSPORT),--transport $(TRANSPORT))
 
 .PHONY: bench
-bench: venv ## Measure throughput and latency (TRANSPORT=memory or sqlite for one of them)
+bench: venv ## Measure throughput and latency (TRANSPORT=redis for one of them)
 	$(bin)/python -m benchmarks $(if $(TRANSPORT),--only $(TRANSPORT))
 
 .PHONY: coverage

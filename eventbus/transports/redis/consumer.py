@@ -205,6 +205,8 @@ class RedisConsumer:
                 self._keep(source, source.delivery(id, frames.mapping(entry)))
             if rows:
                 self._rung[source.stream] = _later(rows[-1][0], self._rung.get(source.stream))
+                # Peers may have had later ones; then the bell rings for nothing, once.
+                self._stale.discard(source.stream)
             if len(rows) < count:
                 self._dirty.discard(source)
 

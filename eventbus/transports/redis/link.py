@@ -7,10 +7,9 @@ outage from the engine, and could not be interrupted.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
 import redis
 from redis.backoff import NoBackoff
@@ -42,6 +41,7 @@ _PASSING_ERRORS = (
 )
 
 Command = Sequence[str | bytes | int | float]
+Outcome = Literal["failed", "unknown"]
 
 
 class Connector:
@@ -92,27 +92,39 @@ class Link:
             return []
         deadline = monotonic() + timeout
         self.send(commands, timeout)
-        with self._translated("unknown"):
+        try:
             self._socket().settimeout(max(SHORTEST, deadline - monotonic()))
             return [self._answer() for _ in commands]
+        except (redis.RedisError, OSError) as error:
+            raise self._broken(error, "unknown") from error
 
     def send(self, commands: Sequence[Command], timeout: float = ANSWER_TIMEOUT) -> None:
         """Send without waiting for answers; connects first where that is needed."""
-        with self._translated("failed"):
-            if self._connection._sock is None:
-                # A paused server accepts a connection and then says nothing.
-                self._connection.socket_connect_timeout = min(CONNECT_TIMEOUT, timeout / 2)
-                self._connection.socket_timeout = max(SHORTEST, timeout / 2)
-                self._connection.connect()
-        with self._translated("unknown"):
-            packed = self._connection.pack_commands(commands)
-            self._connection.send_packed_command(packed, check_health=False)
+        connection = self._connection
+        if connection._sock is None:
+            self._connect(timeout)
+        try:
+            packed = connection.pack_commands(commands)
+            connection.send_packed_command(packed, check_health=False)
+        except (redis.RedisError, OSError) as error:
+            raise self._broken(error, "unknown") from error
+
+    def _connect(self, timeout: float) -> None:
+        # A paused server accepts a connection and then says nothing.
+        self._connection.socket_connect_timeout = min(CONNECT_TIMEOUT, timeout / 2)
+        self._connection.socket_timeout = max(SHORTEST, timeout / 2)
+        try:
+            self._connection.connect()
+        except (redis.RedisError, OSError) as error:
+            raise self._broken(error, "failed") from error
 
     def receive(self, timeout: float = ANSWER_TIMEOUT) -> Any:
         """One answer to what was sent; raises an error reply."""
-        with self._translated("unknown"):
+        try:
             self._socket().settimeout(timeout)
             answer = self._answer()
+        except (redis.RedisError, OSError) as error:
+            raise self._broken(error, "unknown") from error
         if isinstance(answer, redis.RedisError):
             raise translate(answer, self._name)
         return answer
@@ -140,19 +152,15 @@ class Link:
         except Exception:
             return
 
-    @contextmanager
-    def _translated(self, outcome: Any) -> Iterator[None]:
-        try:
-            yield
-        except redis.RedisError as error:
-            self.close()
-            raise translate(error, self._name, outcome) from error
-        except OSError as error:
-            self.close()
-            raise TransportUnavailable(f"{self._name}: {error}", outcome=outcome) from error
+    def _broken(self, error: Exception, outcome: Outcome) -> TransportError:
+        """Close, since an answer may still be on its way, and say what happened."""
+        self.close()
+        if isinstance(error, redis.RedisError):
+            return translate(error, self._name, outcome)
+        return TransportUnavailable(f"{self._name}: {error}", outcome=outcome)
 
 
-def translate(error: Exception, name: str, outcome: Any = "failed") -> TransportError:
+def translate(error: Exception, name: str, outcome: Outcome = "failed") -> TransportError:
     """An error of the client or of the server as one of ours."""
     text = str(error) or type(error).__name__
     word = text.split(" ", 1)[0].rstrip(":").upper()
