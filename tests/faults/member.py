@@ -66,9 +66,10 @@ def _note_life(
 
     def started(timeout: float | None = None) -> EventBus:
         start(timeout)
-        for name in options.handlers:
+        for left, name in reversed(list(enumerate(options.handlers))):
             journal.note(
-                steps.LIVE, group=options.group, pattern=options.pattern, handler=name
+                steps.LIVE, group=options.group, pattern=options.pattern, handler=name,
+                number=left,
             )
         return bus
 

@@ -60,7 +60,9 @@ class Progress:
 
     def _take_life(self, line: Step) -> None:
         if line.step == steps.LIVE:
-            self.live.add(line.who)
+            if not line.number:
+                # The last of its handlers.
+                self.live.add(line.who)
             self._duties.add(Duty(line.group, line.pattern, line.handler))
         elif line.step == steps.STATE:
             self.held[line.who] = int(line.number)

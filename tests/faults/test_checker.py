@@ -23,9 +23,7 @@ class Story:
         self._runs = 0
         for who in ("m1", "m2"):
             self.add(steps.SPAWNED, who=who)
-            self.add(
-                steps.LIVE, who=who, group="g", pattern="job.*", handler="h", number=10.0
-            )
+            self.add(steps.LIVE, who=who, group="g", pattern="job.*", handler="h")
 
     def add(self, step: str, *, after: float = 0.01, **fields: Any) -> None:
         self.time += after
