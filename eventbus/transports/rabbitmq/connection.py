@@ -1,0 +1,259 @@
+"""One AMQP connection, driven by the thread that uses it: no loop, no callbacks, only deadlines.
+
+The client's codec writes and reads the methods. Its own adapters are left out: they start a thread
+to resolve names, wait without limit for a close, and allow one unconfirmed message at a time.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from struct import Struct
+from time import monotonic
+from typing import Any
+
+from pika import frame, spec
+
+from ...errors import TransportError, TransportUnavailable
+from .channel import Channel
+from .errors import lost, translate
+
+_HEAD = Struct(">BHI")
+_METHOD = Struct(">I")
+_END = 0xCE
+#: Bytes read at once: enough for hundreds of small events.
+READ = 1 << 18
+#: Reads in a row: what comes faster than it is dealt with stays with the server.
+READS = 8
+#: Seconds for an answer where the caller names no time.
+ANSWER_TIMEOUT = 5.0
+
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_NO_DATA = b""
+
+
+class Connection:
+    """An open socket and the channels on it, for one thread at a time.
+
+    Args:
+        sock: connected.
+        name: how error texts call the server.
+    """
+
+    def __init__(self, sock: socket.socket, name: str) -> None:
+        sock.setblocking(False)
+        self.name = name
+        #: Why the server takes no messages now, if it does not.
+        self.blocked: str | None = None
+        self.server: dict[str, Any] = {}
+        self.frame_max = 131_072
+        self.heartbeat = 0.0
+        self.received_at = monotonic()
+        self.answers: list[Any] = []
+        self._sent_at = self.received_at
+        self._sock = sock
+        self._channels: dict[int, Channel] = {}
+        self._out: list[bytes] = []
+        self._rest = _NO_DATA
+        self._error: TransportError | None = None
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._wake_fd = -1
+
+    def channel(self, timeout: float = ANSWER_TIMEOUT) -> Channel:
+        """Open another channel."""
+        number = next(n for n in range(1, 65_536) if n not in self._channels)
+        made = self._channels[number] = Channel(self, number)
+        made.call(spec.Channel.Open(), timeout=timeout)
+        return made
+
+    def wake_by(self, fd: int) -> None:
+        """Let something to read at another descriptor end a wait in `pump`."""
+        self._wake_fd = fd
+        self._poll.register(fd, select.POLLIN)
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing is known to be wrong with it."""
+        return self._error is None
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    # -- writing -----------------------------------------------------------------------------
+
+    def write(self, *frames: bytes) -> None:
+        """Queue frames; the next `flush` or `pump` sends them."""
+        self._out += frames
+
+    def write_method(self, number: int, method: Any) -> None:
+        self._out.append(frame.Method(number, method).marshal())
+
+    def flush(self, deadline: float) -> None:
+        """Send what is queued; reads meanwhile, so that two full sides never wait for each other.
+
+        Raises:
+            TransportUnavailable: not done by `deadline`; the connection is of no use any more.
+        """
+        while self._out:
+            self.check()
+            data = memoryview(b"".join(self._out) if len(self._out) > 1 else self._out[0])
+            self._out.clear()
+            sent = self._send(data)
+            if sent < len(data):
+                self._out.insert(0, bytes(data[sent:]))
+                if not self._wait(deadline - monotonic(), select.POLLIN | select.POLLOUT):
+                    raise self.fail(lost(self.name, "the server does not read what is sent"))
+                self._read()
+
+    def _send(self, data: memoryview) -> int:
+        try:
+            sent = self._sock.send(data)
+        except _WOULD_BLOCK:
+            return 0
+        except OSError as error:
+            raise self.fail(lost(self.name, error)) from error
+        self._sent_at = monotonic()
+        return sent
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def pump(self, timeout: float) -> bool:
+        """Send what is queued, wait up to `timeout` seconds for something to read, and take it in.
+
+        Returns:
+            Whether the wait was ended through the descriptor of `wake_by`.
+
+        Raises:
+            TransportError: the connection is lost, or the server has ended it.
+        """
+        self.check()
+        if self._out:
+            self.flush(monotonic() + ANSWER_TIMEOUT)
+        woken = False
+        if not self._pending():
+            woken = self._wait(min(timeout, self._beat()), select.POLLIN) == self._wake_fd
+        for _ in range(READS):
+            if not self._read():
+                break
+        self._beat()
+        return woken
+
+    def _pending(self) -> bool:
+        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
+
+    def _wait(self, seconds: float, events: int) -> int | None:
+        """The descriptor that is ready, our own last; `None` when the time is over."""
+        if events != select.POLLIN:
+            self._poll.modify(self._sock, events)
+        try:
+            ready = [fd for fd, _ in self._poll.poll(max(0.0, seconds) * 1000)]
+        finally:
+            if events != select.POLLIN:
+                self._poll.modify(self._sock, select.POLLIN)
+        return self._wake_fd if self._wake_fd in ready else ready[0] if ready else None
+
+    def _read(self) -> bool:
+        """Take in what is there; `False` when there is no more."""
+        try:
+            data = self._sock.recv(READ)
+        except _WOULD_BLOCK:
+            return False
+        except OSError as error:
+            raise self.fail(lost(self.name, error)) from error
+        if not data:
+            raise self.fail(lost(self.name, "the server has closed the connection"))
+        self.received_at = monotonic()
+        self._take(self._rest + data if self._rest else data)
+        return len(data) == READ
+
+    def _take(self, data: bytes) -> None:
+        position, size = 0, len(data)
+        while size - position >= 8:
+            kind, number, length = _HEAD.unpack_from(data, position)
+            end = position + 7 + length
+            if end >= size:
+                break
+            if data[end] != _END:
+                raise self.fail(lost(self.name, "what the server sent is no AMQP frame"))
+            self._dispatch(kind, number, data[position + 7 : end])
+            position = end + 1
+        self._rest = data[position:]
+
+    def _dispatch(self, kind: int, number: int, payload: bytes) -> None:
+        if number:
+            if (channel := self._channels.get(number)) is not None:
+                channel.take(kind, payload)
+        elif kind == spec.FRAME_METHOD:
+            self._method(decode(payload))
+
+    def _method(self, method: Any) -> None:
+        if isinstance(method, spec.Connection.Close):
+            self.write_method(0, spec.Connection.CloseOk())
+            self._send(memoryview(b"".join(self._out)))
+            raise self.fail(translate(method.reply_code, method.reply_text, self.name))
+        if isinstance(method, spec.Connection.Blocked):
+            self.blocked = str(method.reason)
+        elif isinstance(method, spec.Connection.Unblocked):
+            self.blocked = None
+        else:
+            self.answers.append(method)
+
+    def answer(self, deadline: float) -> Any:
+        """The next method about the connection itself."""
+        while not self.answers:
+            self.pump_until(deadline)
+        return self.answers.pop(0)
+
+    def pump_until(self, deadline: float) -> None:
+        """As `pump`, where something has to come before the deadline."""
+        left = deadline - monotonic()
+        if left <= 0:
+            raise self.fail(lost(self.name, "no answer of the server in time"))
+        self.pump(left)
+
+    def _beat(self) -> float:
+        """Seconds until the next heartbeat; sends one that is due."""
+        if not self.heartbeat:
+            return 3_600.0
+        now = monotonic()
+        if now - self._sent_at >= self.heartbeat / 2:
+            self._sent_at = now
+            self._send(memoryview(frame.Heartbeat().marshal()))
+        return max(0.0, self._sent_at + self.heartbeat / 2 - now)
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def remove(self, number: int) -> None:
+        """Forget a closed channel."""
+        self._channels.pop(number, None)
+
+    def fail(self, error: TransportError) -> TransportError:
+        """Note why the connection is of no use any more, and let go of the socket."""
+        if self._error is None:
+            self._error = error
+            self._sock.close()
+        return error
+
+    def close(self, timeout: float) -> None:
+        """Say good-bye, so that all that was sent counts; never raises, waits up to `timeout`."""
+        if self._error is not None:
+            return
+        deadline = monotonic() + timeout
+        try:
+            self.write_method(0, spec.Connection.Close(200, "closed", 0, 0))
+            self.flush(deadline)
+            while not isinstance(self.answer(deadline), spec.Connection.CloseOk):
+                continue
+        except TransportError:
+            pass
+        finally:
+            self.fail(TransportUnavailable(f"{self.name}: the connection was closed"))
+
+
+def decode(payload: bytes) -> Any:
+    """A method frame as the client's object."""
+    kind = spec.methods[_METHOD.unpack_from(payload)[0]]
+    return kind().decode(payload, 4)

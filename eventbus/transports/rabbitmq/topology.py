@@ -1,0 +1,106 @@
+"""The exchange, and a queue with its binding for each subscription."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from threading import Lock
+
+from pika import spec
+
+from ..base import SubscriptionId
+from . import names
+from .errors import Missing
+from .lanes import Asker
+from .registry import Registry
+
+logger = logging.getLogger("eventbus.transport")
+
+
+class Topology:
+    """Makes what is missing, and remembers what was found missing.
+
+    Args:
+        lane: gives the connection to ask on.
+        registry: what subscriptions there should be.
+    """
+
+    def __init__(
+        self, lane: Callable[[], AbstractContextManager[Asker]], registry: Registry
+    ) -> None:
+        self._lane = lane
+        self._registry = registry
+        self._lock = Lock()
+        self._vanished: set[SubscriptionId] = set()
+
+    def declare(self, id: SubscriptionId) -> bool:
+        """See `Transport.declare`; what others had to mend meanwhile counts as created, too."""
+        there = self._is_there(id)
+        if not there:
+            # First, so that whoever finds the queue missing knows that it should be there.
+            self._registry.add(id)
+        self.make([id])
+        with self._lock:
+            mended = id in self._vanished
+            self._vanished.discard(id)
+        return mended or not there
+
+    def _is_there(self, id: SubscriptionId) -> bool:
+        looks = (
+            names.look_at_exchange(), names.look_at_queue(names.REGISTRY),
+            names.look_at_queue(names.queue(id)),
+        )
+        try:
+            with self._lane() as asker:
+                asker.call(*looks)
+        except Missing:
+            return False
+        return True
+
+    def make(self, ids: Iterable[SubscriptionId]) -> None:
+        """Make the exchange, and queues that are bound to it; what is there already stays."""
+        methods = [names.declare_exchange()]
+        for id in ids:
+            methods.append(names.declare_queue(names.queue(id), names.QUORUM))
+            methods.append(names.bind(id))
+        with self._lane() as asker:
+            asker.call(*methods)
+
+    def drop(self, id: SubscriptionId) -> bool:
+        """See `Transport.drop`."""
+        known = self._registry.remove(id)
+        with self._lane() as asker:
+            asker.call(spec.Queue.Delete(queue=names.queue(id)))
+        with self._lock:
+            self._vanished.discard(id)
+        return known
+
+    def mend(self, ids: Iterable[SubscriptionId]) -> None:
+        """Make again what somebody has deleted."""
+        lost = list(ids)
+        self.make(lost)
+        self.vanished(lost)
+        for id in lost:
+            logger.warning(
+                "the queue or the binding of %r of group %r had vanished from the server and was "
+                "made again", id.pattern, id.group,
+            )
+
+    def mend_all(self) -> None:
+        """As `mend`, for every subscription there should be: the exchange is gone."""
+        self.mend(self._registry.read().living())
+
+    def vanished(self, ids: Iterable[SubscriptionId]) -> None:
+        """Note what was found missing; the next `declare` tells."""
+        with self._lock:
+            self._vanished.update(ids)
+
+    def ready(self, id: SubscriptionId) -> int | None:
+        """Messages that nobody holds; `None` where there is no queue."""
+        try:
+            with self._lane() as asker:
+                (answer,) = asker.call(names.look_at_queue(names.queue(id)))
+        except Missing:
+            return None
+        return int(answer.message_count)

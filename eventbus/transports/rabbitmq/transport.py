@@ -1,0 +1,166 @@
+"""Publishing, administration and consumers on one virtual host of a server or cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timezone
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+from ...config import RabbitMQConfig
+from ..base import (
+    Capabilities,
+    Delivery,
+    Finding,
+    Parked,
+    Record,
+    Settings,
+    StartFrom,
+    SubscriptionId,
+    SubscriptionInfo,
+    no_subscription,
+)
+from . import doctor, ledger, names
+from .consumer import Consumer
+from .counting import Count
+from .deadletters import RabbitMQDeadLetters
+from .lanes import Asker, Lane
+from .link import Connector
+from .publishing import Publishing
+from .registry import Registry
+from .sender import Sender
+from .settling import park
+from .topology import Topology
+
+CAPABILITIES = Capabilities(
+    name="rabbitmq",
+    durable=True,
+    multi_process=True,
+    history=False,
+    deduplicates=False,
+    transactional_publish=False,
+    per_handler_success=False,
+    leases=False,
+    receipts_survive=False,
+    cross_process_order=False,
+    bounded=False,
+    concurrent_publish=False,
+    retention="none",
+    notes={
+        "history": "a queue holds what was published after the subscription's birth",
+        "leases": "the connection stands for the lease: when it ends, a peer has the events; the "
+        "server also ends one that keeps an event for longer than its consumer_timeout",
+        "retention": "an event is removed as soon as it is settled",
+        "multi_process": "backlogs count what waits and what this process holds; what peers hold "
+        "is not counted",
+    },
+)
+
+#: Seconds for which the thread of a consumer may be busy with something else.
+BUSY = 0.5
+
+
+class RabbitMQTransport:
+    """Events in one quorum queue per subscription, behind one topic exchange."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, config: RabbitMQConfig, settings: Settings) -> None:
+        assert config.url is not None
+        self._connector = Connector(config.url)
+        self._asking: Lane[Asker] = Lane(self._connector, Asker)
+        self._sending: Lane[Sender] = Lane(self._connector, Sender)
+        self._reading: Lane[Sender] = Lane(self._connector, Sender)
+        self._registry = Registry(self._reading)
+        self._topology = Topology(self._asking, self._registry)
+        self._publishing = Publishing(self._sending, self._registry, self._topology)
+        self.dead_letters = RabbitMQDeadLetters(self._reading, self._registry)
+        self._marks: set[str] = set()
+        self._lock = Lock()
+        self._consumers: list[Consumer] = []
+
+    # -- publishing --------------------------------------------------------------------------
+
+    def publish(
+        self, records: Sequence[Record], *, timeout: float, wait: bool, connection: Any = None
+    ) -> None:
+        self._publishing.publish(records, timeout)
+
+    def deliver(self, parked: Sequence[Parked]) -> None:
+        ids = dict.fromkeys(item.subscription for item in parked)
+        for id in ids:
+            if self._topology.ready(id) is None:
+                raise no_subscription(id)
+        with self._asking() as asker:
+            groups = {id.group for id in ids}
+            asker.call(*(names.declare_queue(names.parked(g), names.QUORUM) for g in groups))
+        with self._sending() as sender:
+            sender.wait_unblocked(monotonic() + ledger.PATIENCE)
+            ledger.publish(sender, [park(item) for item in parked])
+
+    # -- subscriptions -----------------------------------------------------------------------
+
+    def declare(self, subscription: SubscriptionId, start_from: StartFrom) -> bool:
+        return self._topology.declare(subscription)
+
+    def drop(self, subscription: SubscriptionId) -> bool:
+        return self._topology.drop(subscription)
+
+    def list(self) -> Sequence[SubscriptionInfo]:
+        return [
+            SubscriptionInfo(
+                id.group, id.pattern, self.backlog(id),
+                datetime.fromtimestamp(entry.created_at, timezone.utc),
+            )
+            for id, entry in sorted(self._registry.read().living().items())
+        ]
+
+    def topics(self) -> Sequence[str]:
+        return sorted(self._registry.read().topics)
+
+    def mark(self) -> Any:
+        return None
+
+    def backlog(self, subscription: SubscriptionId, upto: Any = None) -> int | None:
+        for consumer in self._serving(subscription):
+            count = Count(subscription)
+            consumer.count(count)
+            if (number := count.wait(BUSY)) is not None:
+                return number
+        held = sum(consumer.held(subscription) for consumer in self._serving(subscription))
+        return (self._topology.ready(subscription) or 0) + held
+
+    def _serving(self, id: SubscriptionId) -> Collection[Consumer]:
+        with self._lock:
+            return [consumer for consumer in self._consumers if consumer.serves(id)]
+
+    # -- life --------------------------------------------------------------------------------
+
+    def consumer(self, held: Collection[Delivery]) -> Consumer:
+        made = Consumer(
+            self._connector, self._marks, vanished=self._topology.vanished, gone=self._is_gone
+        )
+        with self._lock:
+            # There is one at a time: what was before this one is closed.
+            self._consumers = [made]
+        return made
+
+    def _is_gone(self, id: SubscriptionId) -> bool:
+        return id not in self._registry.read().living()
+
+    def diagnose(self) -> Sequence[Finding]:
+        return list(doctor.findings(self._asking, self._reading, self._registry))
+
+    def close(self) -> None:
+        for lane in self._lanes():
+            lane.close()
+
+    def forget(self) -> None:
+        for lane in self._lanes():
+            lane.forget()
+        self._consumers = []
+        self._lock = Lock()
+
+    def _lanes(self) -> Iterable[Lane[Any]]:
+        return (self._sending, self._reading, self._asking)
