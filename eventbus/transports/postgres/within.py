@@ -9,6 +9,7 @@ from weakref import WeakSet
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 
 from ...errors import ConfigurationError
 
@@ -56,7 +57,9 @@ class Caller:
 
     def execute(self, sql: str, values: list[Any]) -> list[Any]:
         """Execute a statement in the caller's transaction."""
-        with self.connection.cursor() as cursor:
+        # Whatever its rows look like otherwise.
+        options = {} if self.is_django else {"row_factory": tuple_row}
+        with self.connection.cursor(**options) as cursor:
             cursor.execute(sql, values)
             return list(cursor.fetchall()) if cursor.description else []
 
