@@ -18,13 +18,14 @@ BUDGET = Budget(100, 1_000_000, ("h",))
 class Kit:
     """A server, and what a test makes on it."""
 
-    def __init__(self, server: Postgres) -> None:
+    def __init__(self, server: Postgres, *, fresh: bool = True) -> None:
         server.start()
         self.server = server
         self._made: list[EventBus] = []
         self._consumers: list[Any] = []
         self.sql = psycopg.connect(server.url, autocommit=True)
-        self.sql.execute("DROP SCHEMA IF EXISTS eventbus CASCADE")
+        if fresh:
+            self.sql.execute("DROP SCHEMA IF EXISTS eventbus CASCADE")
 
     def bus(self, url: str | None = None, **settings: Any) -> EventBus:
         options = {"group": "g", "retry": QUICK, "close_timeout": 5.0, **settings}

@@ -96,7 +96,7 @@ def test_autocommit_is_refused_and_says_what_to_do(kit: Kit) -> None:
 
 @pytest.mark.parametrize("wrong", [object(), "postgresql://h/db", 7])
 def test_what_is_no_connection_is_refused(kit: Kit, wrong: object) -> None:
-    with pytest.raises(TypeError, match="connection must be a psycopg.Connection or Django's"):
+    with pytest.raises(TypeError, match=r"connection must be a psycopg\.Connection or Django's"):
         kit.bus().publish("a.b", connection=wrong)
 
 
