@@ -5,9 +5,12 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import wraps
+from threading import RLock
 from time import monotonic
+from typing import Any, TypeVar, cast
 
-from ...errors import TransportUnavailable
+from ...errors import TransportError, TransportUnavailable
 from ..base import Budget, Delivery, Settlement, SubscriptionId
 from . import names, parking
 from .backstage import Backstage
@@ -27,6 +30,22 @@ from .taps import Tap
 LOOK = 2.0
 #: Seconds after which what waits here and cannot begin is given back.
 IDLE = 10.0
+#: Seconds in which the consumer's thread answers questions of others, and for which it may be busy.
+SOON, BUSY = 0.02, 0.5
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def alone(method: Method) -> Method:
+    """Let no question of another thread come in between."""
+
+    @wraps(method)
+    def locked(self: Consumer, *args: Any) -> Any:
+        with self._alone:
+            return method(self, *args)
+
+    return cast(Method, locked)
 
 
 class Consumer:
@@ -49,6 +68,8 @@ class Consumer:
         self._numbers: dict[str, Tap] = {}
         self._counts: deque[Count] = deque()
         self._lost: list[str] = []
+        #: Held by the thread of this consumer while it is in here.
+        self._alone = RLock()
         self._connection = connector.connect()
         self._bell, self._rope = socket.socketpair()
         try:
@@ -71,12 +92,14 @@ class Consumer:
 
     # -- subscriptions -----------------------------------------------------------------------
 
+    @alone
     def attach(self, subscription: SubscriptionId) -> None:
         tap = Tap(subscription, len(self._numbers), self._channel.call)
         self._taps[subscription] = self._numbers[str(len(self._numbers))] = tap
         self._asker.call(names.declare_queue(names.dead(subscription.group), names.DEAD))
         self._parking.watch(subscription.group)
 
+    @alone
     def detach(self, subscription: SubscriptionId) -> None:
         tap = self._taps.pop(subscription, None)
         if tap is not None:
@@ -102,6 +125,7 @@ class Consumer:
 
     # -- fetching ----------------------------------------------------------------------------
 
+    @alone
     def fetch(
         self, budgets: Mapping[SubscriptionId, Budget], timeout: float
     ) -> list[tuple[SubscriptionId, list[Delivery]]]:
@@ -152,10 +176,13 @@ class Consumer:
         self._parking.work()
         if monotonic() >= self._look_at:
             self._look()
-        while self._counts:
-            self._counts.popleft().by(self._asker_of_counts, self._taps)
+        self._answer_counts()
 
-    def _asker_of_counts(self, queue: str) -> int:
+    def _answer_counts(self) -> None:
+        while self._counts:
+            self._counts.popleft().by(self._ready_of, self._taps)
+
+    def _ready_of(self, queue: str) -> int:
         """On the channel of the messages, so that what left the queue earlier is here."""
         (answer,) = self._channel.call(names.look_at_queue(queue))
         return int(answer.message_count)
@@ -182,6 +209,7 @@ class Consumer:
 
     # -- settling ----------------------------------------------------------------------------
 
+    @alone
     def settle(self, settlement: Settlement) -> Collection[Delivery]:
         # What the engine cannot begin, it cannot use the next of either.
         for tap in {d.receipt.tap for d in settlement.releases if self._holding.has(d)}:
@@ -192,6 +220,7 @@ class Consumer:
         self._connection.flush(monotonic() + ANSWER_TIMEOUT)
         return ()
 
+    @alone
     def keepalive(self, held: Collection[Delivery]) -> Collection[Delivery]:
         self._connection.pump(0.0)
         self._work()
@@ -204,6 +233,7 @@ class Consumer:
         self._connection.flush(monotonic() + ANSWER_TIMEOUT)
         return ()
 
+    @alone
     def mark_started(self, delivery: Delivery) -> None:
         self._marks.make(delivery)
 
@@ -212,15 +242,20 @@ class Consumer:
     def serves(self, id: SubscriptionId) -> bool:
         return id in self._taps
 
-    def held(self, id: SubscriptionId) -> int:
-        """Messages that the server counts as ours."""
-        tap = self._taps.get(id)
-        return 0 if tap is None else tap.held
-
-    def count(self, count: Count) -> None:
-        """Have the thread of this consumer answer a question soon."""
+    def count(self, id: SubscriptionId) -> int | None:
+        """How many events are not settled; `None` while there is no connection."""
+        count = Count(id)
         self._counts.append(count)
         self.wake()
+        # Its thread may have nothing to do here for a while.
+        if not count.wait(SOON) and self._alone.acquire(timeout=BUSY):
+            try:
+                self._answer_counts()
+            except TransportError:
+                pass  # Its thread will learn of it.
+            finally:
+                self._alone.release()
+        return count.number
 
     def wake(self) -> None:
         try:

@@ -22,12 +22,11 @@ class Count:
     def __init__(self, id: SubscriptionId) -> None:
         self._id = id
         self._answered = Event()
-        self._number: int | None = None
+        self.number: int | None = None
 
-    def wait(self, timeout: float) -> int | None:
-        """The number; `None` if it did not come in time."""
-        self._answered.wait(timeout)
-        return self._number
+    def wait(self, timeout: float) -> bool:
+        """Whether it was answered in time."""
+        return self._answered.wait(timeout)
 
     def by(
         self, ask: Callable[[str], int], taps: Mapping[SubscriptionId, Tap]
@@ -40,5 +39,5 @@ class Count:
                 before, ready = ready, ask(tap.queue)
                 if before == ready:
                     break
-            self._number = ready + tap.held
+            self.number = ready + tap.held
         self._answered.set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timezone
-from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -23,7 +22,6 @@ from ..base import (
 )
 from . import doctor, ledger, names
 from .consumer import Consumer
-from .counting import Count
 from .deadletters import RabbitMQDeadLetters
 from .lanes import Asker, Lane
 from .link import Connector
@@ -57,9 +55,6 @@ CAPABILITIES = Capabilities(
     },
 )
 
-#: Seconds for which the thread of a consumer may be busy with something else.
-BUSY = 0.5
-
 
 class RabbitMQTransport:
     """Events in one quorum queue per subscription, behind one topic exchange."""
@@ -77,8 +72,7 @@ class RabbitMQTransport:
         self._publishing = Publishing(self._sending, self._registry, self._topology)
         self.dead_letters = RabbitMQDeadLetters(self._reading, self._registry)
         self._marks: set[str] = set()
-        self._lock = Lock()
-        self._consumers: list[Consumer] = []
+        self._consumer: Consumer | None = None
 
     # -- publishing --------------------------------------------------------------------------
 
@@ -123,28 +117,21 @@ class RabbitMQTransport:
         return None
 
     def backlog(self, subscription: SubscriptionId, upto: Any = None) -> int | None:
-        for consumer in self._serving(subscription):
-            count = Count(subscription)
-            consumer.count(count)
-            if (number := count.wait(BUSY)) is not None:
-                return number
-        held = sum(consumer.held(subscription) for consumer in self._serving(subscription))
-        return (self._topology.ready(subscription) or 0) + held
-
-    def _serving(self, id: SubscriptionId) -> Collection[Consumer]:
-        with self._lock:
-            return [consumer for consumer in self._consumers if consumer.serves(id)]
+        ready = self._topology.ready(subscription) or 0
+        consumer = self._consumer
+        if consumer is None or not consumer.serves(subscription):
+            return ready
+        number = consumer.count(subscription)
+        # While its connection is being made again, what it held is on its way back.
+        return max(ready, 1) if number is None else number
 
     # -- life --------------------------------------------------------------------------------
 
     def consumer(self, held: Collection[Delivery]) -> Consumer:
-        made = Consumer(
+        self._consumer = Consumer(
             self._connector, self._marks, vanished=self._topology.vanished, gone=self._is_gone
         )
-        with self._lock:
-            # There is one at a time: what was before this one is closed.
-            self._consumers = [made]
-        return made
+        return self._consumer
 
     def _is_gone(self, id: SubscriptionId) -> bool:
         return id not in self._registry.read().living()
@@ -159,8 +146,7 @@ class RabbitMQTransport:
     def forget(self) -> None:
         for lane in self._lanes():
             lane.forget()
-        self._consumers = []
-        self._lock = Lock()
+        self._consumer = None
 
     def _lanes(self) -> Iterable[Lane[Any]]:
         return (self._sending, self._reading, self._asking)
