@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from time import monotonic
+from typing import Any
 
 from ...errors import TransportUnavailable
 from ..base import Budget, Delivery, Settlement, SubscriptionId
@@ -39,18 +40,16 @@ class NATSConsumer:
         known: what members here know of subscriptions, for when one has to be made again.
         lease: seconds.
         leftovers: delivered to an earlier session, and handed over by nobody.
-        maintain: called now and then, to clean up.
     """
 
     def __init__(
         self, connector: Connector, known: Registry, lease: float,
-        leftovers: list[Delivery], maintain: Callable[[], None],
+        leftovers: list[Delivery],
     ) -> None:
         self._known = known
         self._lease = lease
         leftovers[:] = [d for d in leftovers if d.receipt.until > monotonic()]
         self._leftovers = leftovers
-        self._maintain = maintain
         self._sources: dict[SubscriptionId, list[Source]] = {}
         self._notes: dict[Source, Notes] = {}
         self._epochs: dict[str, str] = {}
@@ -106,9 +105,9 @@ class NATSConsumer:
             about = await consumers.info(self._link, stream.name, names.durable(id))
             if about is None:
                 about = await self._adopt(id, stream)
-            await self._open(Source(id, stream.name, stream.epoch, about, None, self._stir))
+            self._open(id, stream.name, stream.epoch, about, None)
 
-    async def _adopt(self, id: SubscriptionId, stream: streams.Stream) -> dict[str, object]:
+    async def _adopt(self, id: SubscriptionId, stream: streams.Stream) -> dict[str, Any]:
         """A stream that is younger than the subscription: all of it is to be read."""
         await self._known.declare(self._link, id, "latest")
         about = await consumers.info(self._link, stream.name, names.durable(id))
@@ -116,10 +115,13 @@ class NATSConsumer:
             raise TransportUnavailable(f"{id.pattern!r} of group {id.group!r} has vanished")
         return about
 
-    async def _open(self, source: Source) -> None:
-        await source.open(self._link, self._lease_from)
-        self._sources[source.subscription].append(source)
-        self._notes[source] = Notes(source)
+    def _open(
+        self, id: SubscriptionId, stream: str, epoch: str, about: dict[str, Any],
+        handler: str | None,
+    ) -> None:
+        made = Source(id, stream, epoch, about, handler, self._stir, self._lease_from)
+        self._sources[id].append(made)
+        self._notes[made] = Notes(made)
 
     async def _open_inboxes(self, tokens: Mapping[str, Collection[str]]) -> None:
         for id, sources in self._sources.items():
@@ -129,9 +131,7 @@ class NATSConsumer:
                     about = await consumers.ensure_inbox(self._link, id, token, self._lease)
                     if about is not None:
                         epoch = await self._epoch(names.INBOX)
-                        await self._open(
-                            Source(id, names.INBOX, epoch, about, token, self._stir)
-                        )
+                        self._open(id, names.INBOX, epoch, about, token)
 
     async def _epoch(self, stream: str) -> str:
         if stream not in self._epochs:
@@ -144,23 +144,21 @@ class NATSConsumer:
 
     async def _close_sources(self, sources: Iterable[Source]) -> None:
         """Take pulls back, and give back what they have brought."""
+        waiting = await self._take_back(sources)
+        await settling.settle(self._link, Settlement(releases=waiting))
+
+    async def _take_back(self, sources: Iterable[Source]) -> list[Delivery]:
+        """End all pulls, so that nothing comes any more; return what has come."""
         closing = list(sources)
         await asyncio.gather(*(source.close() for source in closing))
         await self._look_into(closing)
-        await self._hand_back(closing)
-        await self._link.flush()
-
-    async def _hand_back(self, sources: Iterable[Source]) -> None:
-        waiting = [delivery for source in sources for delivery in source.waiting()]
-        if waiting:
-            await settling.settle(self._link, Settlement(releases=waiting))
+        return [delivery for source in closing for delivery in source.waiting()]
 
     # -- fetching ----------------------------------------------------------------------------
 
     def fetch(
         self, budgets: Mapping[SubscriptionId, Budget], timeout: float
     ) -> list[tuple[SubscriptionId, list[Delivery]]]:
-        self._maintain()
         self._link.check()
         self._drive(self._turn(budgets, monotonic() + timeout), timeout + MARGIN)
         self._link.check()
@@ -242,7 +240,9 @@ class NATSConsumer:
         )
         for delivery, mark in zip(suspects, marks, strict=True):
             delivery.started = isinstance(mark, dict)
+        # New events may have come meanwhile, and are to stay behind.
         source.ready.extend(deliveries)
+        source.sort()
 
     def _hand_over(
         self, budgets: Mapping[SubscriptionId, Budget]
@@ -340,6 +340,11 @@ class NATSConsumer:
         lost = await self._lost(concerned)
         if lost:
             settlement = _without(settlement, lost)
+        if settlement.releases:
+            # Or our own pulls would bring it again, and in another order.
+            sources = {delivery.receipt.source for delivery in settlement.releases}
+            waiting = await self._take_back(sources & set(self._all()))
+            settlement.releases = [*settlement.releases, *waiting]
         await settling.settle(self._link, settlement)
         await self._let_go_of_stale()
         return lost
@@ -360,7 +365,7 @@ class NATSConsumer:
     async def _let_go_of_stale(self) -> None:
         """Nobody fetches: what has come meanwhile is not to wait here."""
         if monotonic() - self._fetched_at > STALE:
-            await self._hand_back(self._all())
+            await self._close_sources(s for s in self._all() if s.ready or s.again)
 
     def keepalive(self, held: Collection[Delivery]) -> Collection[Delivery]:
         self._link.check()

@@ -27,7 +27,8 @@ async def settle(link: Link, settlement: Settlement) -> None:
         await freed.note(link, settlement.releases)
     for delivery in settlement.acks:
         await link.send(delivery.receipt.reply, ACK)
-    for delivery in settlement.releases:
+    # The server delivers them again in the order in which they come back.
+    for delivery in sorted(settlement.releases, key=lambda d: d.receipt.sequence):
         await link.send(delivery.receipt.reply, HAND_BACK)
     await _remove_marks(link, (*settlement.acks, *settlement.releases))
     await link.flush()

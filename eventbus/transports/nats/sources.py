@@ -56,11 +56,12 @@ class Source:
         about: what the server knows of the consumer.
         handler: token of the handler whose inbox it is; `None` for a stream of events.
         stir: called when there is something to hand over, or to ask for.
+        lease_from: tells since when a message that comes now may have been ours.
     """
 
     def __init__(
         self, subscription: SubscriptionId, stream: str, epoch: str, about: dict[str, Any],
-        handler: str | None, stir: Callable[[], None],
+        handler: str | None, stir: Callable[[], None], lease_from: Callable[[], float],
     ) -> None:
         self.subscription = subscription
         self.stream = stream
@@ -88,22 +89,15 @@ class Source:
         self._numbers = 0
         self._inbox = ""
         self._subscribed: Any = None
-        self._lease_from = monotonic
+        self._lease_from = lease_from
         # Always: filters of old servers, and of consumers that others have changed, are broader.
         self._matches = matcher(subscription.pattern)
 
-    async def open(self, link: Link, lease_from: Callable[[], float]) -> None:
-        """Listen for what will be asked for.
-
-        Args:
-            lease_from: tells since when a message that comes now may have been ours.
-        """
-        self._lease_from = lease_from
-        self._inbox = link.new_inbox()
-        self._subscribed = await link.subscribe(f"{self._inbox}.*", self._take)
-
     async def pull(self, link: Link, count: int, size: int) -> None:
         """Ask for messages, beside what was asked for before."""
+        if self._subscribed is None:
+            self._inbox = link.new_inbox()
+            self._subscribed = await link.subscribe(f"{self._inbox}.*", self._take)
         self._numbers += 1
         self.asked += count
         self.oversized = False
@@ -124,8 +118,9 @@ class Source:
     async def close(self) -> None:
         """Take back what was asked for; what had been sent already is taken before it returns."""
         if self._subscribed is not None:
-            await self._subscribed.drain()
-            self._subscribed = None
+            subscribed, self._subscribed = self._subscribed, None
+            await subscribed.drain()
+            self.asked = 0
 
     def waiting(self) -> list[Delivery]:
         """What was delivered and not handed over; it is the caller's business now."""
@@ -133,6 +128,10 @@ class Source:
         self.again.clear()
         self.ready.clear()
         return found
+
+    def sort(self) -> None:
+        """Put what is ready in the order of the stream."""
+        self.ready = deque(sorted(self.ready, key=lambda delivery: delivery.receipt.sequence))
 
     # -- called with each message ------------------------------------------------------------
 

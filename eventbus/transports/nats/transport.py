@@ -53,8 +53,6 @@ CAPABILITIES = Capabilities(
     },
 )
 
-#: Seconds between two clean-ups of one process.
-CLEAN_INTERVAL = 60.0
 #: Seconds without use after which the connection is tried before something depends on it.
 IDLE = 1.0
 #: Seconds that a connection has for a sign of life.
@@ -77,7 +75,6 @@ class NATSTransport:
         self._link: Link | None = None
         self._known: set[str] = set()
         self._leftovers: list[Delivery] = []
-        self._clean_at = monotonic() + CLEAN_INTERVAL
         self._streams = Streams(settings.prefix)
         self._registry = Registry(self._streams, settings.lease)
         self._consumers: weakref.WeakSet[NATSConsumer] = weakref.WeakSet()
@@ -126,7 +123,6 @@ class NATSTransport:
             except TransportError as error:
                 raise self._explained(error) from None
             self._known |= topics
-            self._clean_if_due(link)
 
     async def _cover(self, link: Link, topics: Sequence[str]) -> None:
         for topic in topics:
@@ -141,27 +137,14 @@ class NATSTransport:
             return TransportUnavailable(str(error), outcome=error.outcome)
         return error
 
-    def _maintain_if_due(self) -> None:
-        """For processes that only consume."""
-        if monotonic() >= self._clean_at:
-            with self._locked() as link:
-                self._clean_if_due(link)
-
-    def _clean_if_due(self, link: Link) -> None:
-        if monotonic() >= self._clean_at:
-            self._clean_at = monotonic() + CLEAN_INTERVAL
-            # Whether it works or not, what was published is stored.
-            with contextlib.suppress(TransportError):
-                link.run(self._clean(link))
-
     async def _clean(self, link: Link) -> None:
         ids = [record.id for record in await registry.all_records(link)]
         await retention.clean(link, ids, self._settings.retention)
 
-    def maintain(self) -> None:
-        """Remove all events that are old and settled."""
+    def maintain(self) -> bool:
         with self._locked() as link:
             link.run(self._clean(link))
+        return False
 
     def deliver(self, parked: Sequence[Parked]) -> None:
         with self._locked() as link:
@@ -221,8 +204,7 @@ class NATSTransport:
 
     def consumer(self, held: Collection[Delivery]) -> NATSConsumer:
         made = NATSConsumer(
-            self._connector, self._registry, self._settings.lease, self._leftovers,
-            self._maintain_if_due,
+            self._connector, self._registry, self._settings.lease, self._leftovers
         )
         self._consumers.add(made)
         return made
