@@ -18,6 +18,7 @@ from ..transports.base import Budget, Consumer, Delivery, SubscriptionId, Transp
 from .binding import Binding
 from .breaker import Breaker
 from .dispatcher import Dispatcher
+from .maintenance import Maintenance
 from .member import Member
 from .outcomes import Outcomes
 from .quarantine import Quarantine
@@ -47,13 +48,15 @@ class ConsumerLoop:
         dispatcher: who runs the handlers.
         lease: seconds; leases are renewed at each third.
         handler_timeout: seconds after which a handler is reported, or `None`.
+        maintenance: done now and then by the thread.
         name: of the thread and in log lines.
     """
 
     def __init__(
         self, transport: Transport, dispatcher: Dispatcher, *, lease: float,
-        handler_timeout: float | None, name: str,
+        handler_timeout: float | None, maintenance: Maintenance, name: str,
     ) -> None:
+        self._maintenance = maintenance
         self.members: tuple[Member, ...] = ()
         self.reconnects = 0
         self._transport = transport
@@ -224,6 +227,7 @@ class ConsumerLoop:
             if now >= check_at:
                 check_at = now + WAITING_CHECK
                 self._check_waiting()
+                self._maintenance.run_if_due()
             if self._quarantine:
                 self._quarantine.step(consumer, self._settle)
             if self._must_settle(now) or draining:

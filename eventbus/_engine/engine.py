@@ -27,6 +27,7 @@ from ..transports.base import (
 from .binding import Binding, Handler, Middleware
 from .consumer import ConsumerLoop
 from .dispatcher import Dispatcher
+from .maintenance import Maintenance
 from .member import Member
 from .publisher import Publisher
 from .reconnect import until_available
@@ -51,9 +52,10 @@ class Engine:
         self.config = config
         self.name = f"eventbus-{next(_numbers)}-{config.provider}"
         self.transport = make_transport(config)
+        self.maintenance = Maintenance(self.transport)
         self.publisher = Publisher(
             self.transport, prefix=config.prefix, limit=config.max_event_bytes,
-            timeout=config.publish_timeout,
+            timeout=config.publish_timeout, maintenance=self.maintenance,
         )
         self.soon = Soon(self.publisher, f"{self.name}-publisher")
         self.dispatcher = Dispatcher(
@@ -145,7 +147,7 @@ class Engine:
             return self.loops[0]
         loop = ConsumerLoop(
             self.transport, self.dispatcher, lease=self.config.lease,
-            handler_timeout=self.config.handler_timeout,
+            handler_timeout=self.config.handler_timeout, maintenance=self.maintenance,
             name=f"{self.name}-consumer-{len(self.loops) + 1}",
         )
         self.loops.append(loop)

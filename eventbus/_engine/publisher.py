@@ -20,6 +20,7 @@ from ..event import Event
 from ..patterns import topic_of
 from ..transports.base import PartlyStored, Record, Transport
 from ..wire import encode
+from .maintenance import Maintenance
 
 Outcome = Literal["ok", "failed", "unknown"]
 
@@ -58,9 +59,14 @@ class Publisher:
         prefix: put before each type.
         limit: of an encoded event, in bytes.
         timeout: seconds that one call may take.
+        maintenance: done now and then by whoever publishes.
     """
 
-    def __init__(self, transport: Transport, *, prefix: str, limit: int, timeout: float) -> None:
+    def __init__(
+        self, transport: Transport, *, prefix: str, limit: int, timeout: float,
+        maintenance: Maintenance,
+    ) -> None:
+        self._maintenance = maintenance
         self._transport = transport
         self._prefix = prefix
         self._limit = limit
@@ -105,6 +111,8 @@ class Publisher:
             while progress.confirmed < len(records):
                 chunk = records[progress.confirmed : progress.confirmed + CHUNK]
                 self._send(chunk, progress, wait, connection)
+            if connection is None:
+                self._maintenance.run_if_due()
         except TransportError as error:
             raise _publish_error(events, progress.confirmed, error) from error
         finally:

@@ -314,6 +314,13 @@ class Transport(Protocol):
         With a mark, only those published before it.
         """
 
+    def maintain(self) -> bool:
+        """Remove some of what is older than `retention` and settled by every subscription.
+
+        The engine calls it about once a minute, from any thread. It should not take longer than
+        a publish does; `True` asks to be called again soon, because there is more.
+        """
+
     def diagnose(self) -> Sequence[Finding]: ...
 
     def close(self) -> None:

@@ -219,6 +219,10 @@ class MemoryTransport:
     def consumer(self, held: Collection[Delivery]) -> MemoryConsumer:
         return MemoryConsumer(self)
 
+    def maintain(self) -> bool:
+        """Nothing is kept that is settled."""
+        return False
+
     def diagnose(self) -> Sequence[Finding]:
         return [Finding("ok", "memory", "in this process; events are lost when it ends")]
 

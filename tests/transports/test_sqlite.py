@@ -21,8 +21,9 @@ from eventbus import (
     TopologyError,
     TransportUnavailable,
 )
+from eventbus._engine import maintenance
 from eventbus.transports.base import SubscriptionId
-from eventbus.transports.sqlite import database, owners, schema, transport
+from eventbus.transports.sqlite import database, owners, schema
 from eventbus.transports.sqlite.leases import pack, unpack
 from tests.conformance.target import Received, wait_for
 
@@ -212,7 +213,7 @@ def test_retention_removes_only_what_is_old_and_settled_by_all(path):
 
 def test_retention_keeps_what_is_young(bus, path):
     bus.publish_many([("a.b", n) for n in range(10)])
-    assert bus._engine.transport.maintain() == 0
+    assert bus._engine.transport.maintain() is False
     assert len(rows(path, "log")) == 10
 
 
@@ -308,7 +309,7 @@ def test_a_file_that_was_replaced_is_noticed_by_publishers_and_consumers(bus, pa
 def test_a_process_that_only_consumes_cleans_up(path, monkeypatch):
     with EventBus(f"sqlite:///{path}", group="p", environ={}) as publisher:
         publisher.publish_many(("a.b", number) for number in range(10))
-    monkeypatch.setattr(transport, "CLEAN_INTERVAL", 0.2)
+    monkeypatch.setattr(maintenance, "INTERVAL", 0.2)
     with EventBus(
         f"sqlite:///{path}", group="g", environ={}, retention=timedelta(seconds=0.01)
     ) as bus:

@@ -11,6 +11,7 @@ import pytest
 from eventbus import Event, RetryPolicy
 from eventbus._engine.binding import Binding
 from eventbus._engine.consumer import ConsumerLoop
+from eventbus._engine.maintenance import Maintenance
 from eventbus._engine.member import Member
 from eventbus._engine.ready import Ready
 from eventbus._engine.runner import HandlerRunner
@@ -253,7 +254,8 @@ def loop_of(
 ) -> ConsumerLoop:
     """A loop that is drained when the broker's script has ended."""
     loop = ConsumerLoop(
-        broker, dispatcher, lease=lease, handler_timeout=handler_timeout, name="eventbus-test",
+        broker, dispatcher, lease=lease, handler_timeout=handler_timeout,
+        maintenance=Maintenance(broker), name="eventbus-test",
     )
     broker.on_end = lambda: loop.drain(float("inf"))
     return loop

@@ -9,6 +9,7 @@ import pytest
 
 from eventbus import Event, PublishError, SerializationError, TopologyError, TransportUnavailable
 from eventbus._engine import publisher as module
+from eventbus._engine.maintenance import Maintenance
 from eventbus._engine.publisher import CHUNK, Publisher
 from eventbus.transports.base import PartlyStored
 from tests.unit.engine_fakes import CAPABILITIES, Clock
@@ -45,7 +46,9 @@ def clock(monkeypatch):
 
 
 def publisher(broker, timeout=5.0):
-    return Publisher(broker, prefix="p", limit=1000, timeout=timeout)
+    return Publisher(
+        broker, prefix="p", limit=1000, timeout=timeout, maintenance=Maintenance(broker)
+    )
 
 
 def events(number):

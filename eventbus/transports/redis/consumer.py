@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -36,14 +36,11 @@ class RedisConsumer:
         name: of the consumer, the same for all sessions of a transport.
         lease: seconds.
         held: deliveries of an earlier session whose handlers still run.
-        maintain: called now and then, to clean up.
     """
 
     def __init__(
-        self, connector: Connector, name: str, lease: float, held: Collection[Delivery],
-        maintain: Callable[[], None],
+        self, connector: Connector, name: str, lease: float, held: Collection[Delivery]
     ) -> None:
-        self._maintain = maintain
         self._name = name
         self._lease = lease
         self._link = connector.link()
@@ -250,7 +247,6 @@ class RedisConsumer:
         if monotonic() < self._recheck_at:
             return
         self._recheck_at = monotonic() + min(RECHECK, self._lease / 5)
-        self._maintain()
         self._check_registered()
         for id in self._sources:
             self._discover(id)

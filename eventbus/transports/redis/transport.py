@@ -48,9 +48,6 @@ CAPABILITIES = Capabilities(
     },
 )
 
-#: Seconds between two clean-ups of one process.
-CLEAN_INTERVAL = 60.0
-
 #: Connections of a parent process: a child must not close them.
 _inherited: list[object] = []
 
@@ -68,7 +65,6 @@ class RedisTransport:
         self._lock = Lock()
         self._link: Link | None = None
         self._known: set[str] = set()
-        self._clean_at = monotonic() + CLEAN_INTERVAL
         self._registry = Registry(self._locked)
         self.dead_letters = RedisDeadLetters(self._locked)
 
@@ -96,8 +92,6 @@ class RedisTransport:
                     self._registry.register(link, topic, deadline - monotonic())
                     self._known.add(topic)
             self._add(link, records, list(topics), deadline)
-            self._clean_if_due(link)
-
     def _add(
         self, link: Link, records: Sequence[Record], topics: list[str], deadline: float
     ) -> None:
@@ -112,26 +106,12 @@ class RedisTransport:
             if not known:
                 self._registry.register(link, topic, max(1.0, deadline - monotonic()))
 
-    def _maintain_if_due(self) -> None:
-        """For processes that only consume."""
-        if monotonic() >= self._clean_at:
-            with self._locked() as link:
-                self._clean_if_due(link)
-
-    def _clean_if_due(self, link: Link) -> None:
-        if monotonic() >= self._clean_at:
-            self._clean_at = monotonic() + CLEAN_INTERVAL
-            self._clean(link)
-
-    def _clean(self, link: Link) -> None:
-        flat = link.call("HGETALL", keys.SUBSCRIPTIONS)
-        ids = [keys.subscription(name.decode()) for name in flat[::2]]
-        retention.clean(link, ids, self._settings.retention)
-
-    def maintain(self) -> None:
-        """Remove all events that are old and settled."""
+    def maintain(self) -> bool:
         with self._locked() as link:
-            self._clean(link)
+            flat = link.call("HGETALL", keys.SUBSCRIPTIONS)
+            ids = [keys.subscription(name.decode()) for name in flat[::2]]
+            retention.clean(link, ids, self._settings.retention)
+        return False
 
     def deliver(self, parked: Sequence[Parked]) -> None:
         ids = dict.fromkeys(item.subscription for item in parked)
@@ -174,7 +154,7 @@ class RedisTransport:
 
     def consumer(self, held: Collection[Delivery]) -> RedisConsumer:
         return RedisConsumer(
-            self._connector, self._name, self._settings.lease, held, self._maintain_if_due
+            self._connector, self._name, self._settings.lease, held
         )
 
     def diagnose(self) -> Sequence[Finding]:

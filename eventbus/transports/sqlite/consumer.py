@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from threading import Event
 from time import monotonic
 
@@ -34,14 +34,11 @@ class SQLiteConsumer:
         owner: in whose name.
         lease: seconds.
         held: deliveries of an earlier session that are still in this process's hands.
-        maintain: called now and then, to clean up.
     """
 
     def __init__(
-        self, path: str, owner: Owner, lease: float, held: Collection[Delivery],
-        maintain: Callable[[], None],
+        self, path: str, owner: Owner, lease: float, held: Collection[Delivery]
     ) -> None:
-        self._maintain = maintain
         self._database = Database(path, "NORMAL")
         self._connection = self._database.connection
         self._owner = owner
@@ -112,7 +109,6 @@ class SQLiteConsumer:
             self._recheck_at = monotonic() + RECHECK
             if not self._database.is_current():
                 raise TransportUnavailable(f"{self._database.path} was replaced while in use")
-            self._maintain()
             self._free_the_dead()
             self._dirty |= self._attached
         wanted = [id for id in budgets if id in self._dirty and self._has_work(id)]

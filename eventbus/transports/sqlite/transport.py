@@ -54,9 +54,6 @@ CAPABILITIES = Capabilities(
     },
 )
 
-#: Seconds between two clean-ups of one process.
-CLEAN_INTERVAL = 60.0
-
 #: Connections of a parent process: closing them in a child would drop the parent's locks.
 _inherited: list[object] = []
 
@@ -73,7 +70,6 @@ class SQLiteTransport:
         self._lock = Lock()
         self._main: Database | None = None
         self._topics = Topics()
-        self._clean_at = 0.0
         self.dead_letters = SQLiteDeadLetters(self._database)
 
     @contextmanager
@@ -111,7 +107,6 @@ class SQLiteTransport:
                 _insert(writing, records, ids)
             if fresh:
                 self._topics.refresh(database.connection)
-            self._maintain(database)
 
     def _publish_within(self, connection: Any, records: Sequence[Record]) -> None:
         """Write in the caller's transaction; whether it commits is the caller's affair."""
@@ -154,29 +149,10 @@ class SQLiteTransport:
                 "connection is in autocommit mode with no transaction open: execute BEGIN first"
             )
 
-    def _maintain(self, database: Database) -> None:
-        if monotonic() < self._clean_at:
-            return
-        self._clean_at = monotonic() + CLEAN_INTERVAL
-        with database.write(WRITE_TIMEOUT) as connection:
-            if retention.clean(connection, self._settings.retention) == retention.BATCH:
-                self._clean_at = 0.0
-
-    def _maintain_if_due(self) -> None:
-        """For processes that only consume."""
-        if monotonic() >= self._clean_at:
-            with self._database() as database:
-                self._maintain(database)
-
-    def maintain(self) -> int:
-        """Remove all events that are old and settled; return how many."""
-        removed = 0
-        while True:
-            with self._database() as database, database.write(WRITE_TIMEOUT) as connection:
-                count = retention.clean(connection, self._settings.retention)
-            removed += count
-            if count < retention.BATCH:
-                return removed
+    def maintain(self) -> bool:
+        with self._database() as database, database.write(WRITE_TIMEOUT) as connection:
+            removed = retention.clean(connection, self._settings.retention)
+        return removed == retention.BATCH
 
     def deliver(self, parked: Sequence[Parked]) -> None:
         with self._database() as database, database.write(WRITE_TIMEOUT) as connection:
@@ -240,7 +216,7 @@ class SQLiteTransport:
 
     def consumer(self, held: Collection[Delivery]) -> SQLiteConsumer:
         return SQLiteConsumer(
-            self._path, self._owner, self._settings.lease, held, self._maintain_if_due
+            self._path, self._owner, self._settings.lease, held
         )
 
     def diagnose(self) -> Sequence[Finding]:
