@@ -14,6 +14,8 @@ TRANSPORTS: dict[str, tuple[str, str]] = {
     "sqlite": ("sqlite", "SQLiteTransport"),
     "redis": ("redis", "RedisTransport"),
     "postgres": ("postgres", "PostgresTransport"),
+    "rabbitmq": ("rabbitmq", "RabbitMQTransport"),
+    "nats": ("nats", "NATSTransport"),
 }
 
 

@@ -19,7 +19,7 @@ from eventbus import Event, EventBus, MemoryConfig, RedisConfig, RetryPolicy, SQ
 from eventbus.event import new_id
 from eventbus.transports import capabilities
 from eventbus.transports.base import DeadRecord, Record
-from tests.conformance import postgres
+from tests.conformance import nats, postgres, rabbitmq
 from tests.servers import provide
 from tests.transports import redis_user
 
@@ -73,6 +73,8 @@ ENTRIES: dict[str, Entry] = {
         postgres.config, connect=postgres.connect, reset=postgres.reset,
         marks=(pytest.mark.postgres,),
     ),
+    "rabbitmq": Entry(rabbitmq.config, reset=rabbitmq.reset, marks=(pytest.mark.rabbitmq,)),
+    "nats": Entry(nats.config, reset=nats.reset, marks=(pytest.mark.nats,)),
 }
 
 

@@ -1,14 +1,30 @@
-"""Taking away what tests have left on a RabbitMQ server, in milliseconds."""
+"""How the suite reaches RabbitMQ, and takes away what a test has left there, in milliseconds."""
 
 from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from pika import spec
 
 from eventbus import RabbitMQConfig
 from eventbus.transports.base import Settings
 from eventbus.transports.rabbitmq import RabbitMQTransport, names
+from tests.servers import provide
 
 SETTINGS = Settings(prefix="", lease=30.0, retention=60.0, publish_timeout=5.0)
+
+#: Asked once: to see that the server answers takes longer than many a test.
+url = cache(lambda: provide("rabbitmq"))
+
+
+def config(folder: Path) -> dict[str, Any]:
+    return {"rabbitmq": RabbitMQConfig(url=url())}
+
+
+def reset() -> None:
+    empty(url())
 
 
 def empty(url: str) -> None:
