@@ -150,7 +150,7 @@ class NATSConsumer:
     async def _take_back(self, sources: Iterable[Source]) -> list[Delivery]:
         """End all pulls, so that nothing comes any more; return what has come."""
         closing = list(sources)
-        await asyncio.gather(*(source.close() for source in closing))
+        await asyncio.gather(*(source.close(self._link) for source in closing))
         await self._look_into(closing)
         return [delivery for source in closing for delivery in source.waiting()]
 
@@ -315,7 +315,7 @@ class NATSConsumer:
                 if source.handler is not None:
                     # Idle for long; it is made again when there is something in it.
                     self._sources[source.subscription].remove(source)
-                    await source.close()
+                    await source.close(self._link)
                     continue
                 id = source.subscription
                 raise TransportUnavailable(f"{id.pattern!r} of group {id.group!r} has vanished")

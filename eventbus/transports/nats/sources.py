@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from .link import STATUS, Link
 EXPIRES = 3.0
 #: Seconds without an answer after which it is certain that none will come.
 SILENCE = 5.0
+#: Seconds for which a pull waits that is made for its answer only.
+LOOK = 0.001
 #: Seconds after a refused pull before the next one.
 REFUSED = 0.2
 
@@ -85,6 +88,7 @@ class Source:
         #: The next message is larger than what there was room for: it comes alone.
         self.oversized = False
         self._stir = stir
+        self._looked: asyncio.Future[None] | None = None
         self._expires_at = 0.0
         self._numbers = 0
         self._inbox = ""
@@ -95,14 +99,17 @@ class Source:
 
     async def pull(self, link: Link, count: int, size: int) -> None:
         """Ask for messages, beside what was asked for before."""
+        self._expires_at = monotonic() + EXPIRES + SILENCE
+        await self._pull(link, count, EXPIRES, size)
+
+    async def _pull(self, link: Link, count: int, expires: float, size: int) -> None:
         if self._subscribed is None:
             self._inbox = link.new_inbox()
             self._subscribed = await link.subscribe(f"{self._inbox}.*", self._take)
         self._numbers += 1
         self.asked += count
         self.oversized = False
-        self._expires_at = monotonic() + EXPIRES + SILENCE
-        body: dict[str, int] = {"batch": count, "expires": int(EXPIRES * 1e9)}
+        body: dict[str, int] = {"batch": count, "expires": int(expires * 1e9)}
         if count > 1:
             body["max_bytes"] = size
         await link.send(
@@ -115,12 +122,27 @@ class Source:
         """Asked for something, and not even told that there is nothing."""
         return self.asked > 0 and monotonic() > self._expires_at
 
-    async def close(self) -> None:
+    async def close(self, link: Link) -> None:
         """Take back what was asked for; what had been sent already is taken before it returns."""
+        left = await self._unsubscribe()
+        if left:
+            # A pull whose member is gone waits on the server all the same, and whatever comes
+            # first is tried on it, and put back in the wrong place: by servers before 2.10 where
+            # it is found after `ack_wait` only. A look at what waits removes it.
+            self._looked = link.loop.create_future()
+            await self._pull(link, 1, LOOK, 0)
+            await self._looked
+            self._looked = None
+            await self._unsubscribe()
+
+    async def _unsubscribe(self) -> int:
+        """Hear no more; returns how many messages that were asked for have not come."""
+        left = 0
         if self._subscribed is not None:
             subscribed, self._subscribed = self._subscribed, None
             await subscribed.drain()
-            self.asked = 0
+            left, self.asked = self.asked, 0
+        return left
 
     def waiting(self) -> list[Delivery]:
         """What was delivered and not handed over; it is the caller's business now."""
@@ -150,7 +172,7 @@ class Source:
             self.again.append(delivery)
         else:
             self.ready.append(delivery)
-        self._stir()
+        self._stirred()
 
     def _event(self, message: Msg, receipt: Receipt) -> Delivery | None:
         if not self._matches(message.subject):
@@ -183,4 +205,9 @@ class Source:
             self.pull_at = monotonic() + REFUSED
             left = message.subject.rpartition("-")[2]
         self.asked = max(0, self.asked - int(left))
+        self._stirred()
+
+    def _stirred(self) -> None:
+        if self._looked is not None and not self._looked.done():
+            self._looked.set_result(None)
         self._stir()
