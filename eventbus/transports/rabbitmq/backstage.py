@@ -12,7 +12,7 @@ from time import monotonic
 from .connection import ANSWER_TIMEOUT
 from .errors import lost
 from .frames import Outgoing
-from .lanes import GOODBYE
+from .lanes import NOD
 from .link import Connector
 from .sender import Batch, Sender
 
@@ -77,4 +77,4 @@ class Backstage:
 
     def close(self) -> None:
         if self._sender is not None:
-            self._sender.connection.close(GOODBYE)
+            self._sender.connection.close(NOD)

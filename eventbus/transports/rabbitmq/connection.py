@@ -6,9 +6,10 @@ to resolve names, wait without limit for a close, and allow one unconfirmed mess
 
 from __future__ import annotations
 
-import select
+import selectors
 import socket
 import ssl
+from collections import deque
 from struct import Struct
 from time import monotonic
 from typing import Any
@@ -26,9 +27,12 @@ _END = 0xCE
 READ = 1 << 18
 #: Reads in a row: what comes faster than it is dealt with stays with the server.
 READS = 8
+#: Bytes joined into one write: more would only be copied more often.
+WRITE = 1 << 18
 #: Seconds for an answer where the caller names no time.
 ANSWER_TIMEOUT = 5.0
 
+READ_EVENT, WRITE_EVENT = selectors.EVENT_READ, selectors.EVENT_WRITE
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _NO_DATA = b""
 
@@ -54,12 +58,13 @@ class Connection:
         self._sent_at = self.received_at
         self._sock = sock
         self._channels: dict[int, Channel] = {}
-        self._out: list[bytes] = []
+        self._out: deque[bytes] = deque()
         self._rest = _NO_DATA
         self._error: TransportError | None = None
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
-        self._wake_fd = -1
+        # Not epoll: a forked child would share it.
+        self._selector = getattr(selectors, "PollSelector", selectors.SelectSelector)()
+        self._selector.register(sock, READ_EVENT)
+        self._bell: socket.socket | None = None
 
     def channel(self, timeout: float = ANSWER_TIMEOUT) -> Channel:
         """Open another channel."""
@@ -68,10 +73,10 @@ class Connection:
         made.call(spec.Channel.Open(), timeout=timeout)
         return made
 
-    def wake_by(self, fd: int) -> None:
-        """Let something to read at another descriptor end a wait in `pump`."""
-        self._wake_fd = fd
-        self._poll.register(fd, select.POLLIN)
+    def wake_by(self, bell: socket.socket) -> None:
+        """Let something to read at another socket end a wait in `pump`."""
+        self._bell = bell
+        self._selector.register(bell, READ_EVENT)
 
     @property
     def usable(self) -> bool:
@@ -99,14 +104,22 @@ class Connection:
         """
         while self._out:
             self.check()
-            data = memoryview(b"".join(self._out) if len(self._out) > 1 else self._out[0])
-            self._out.clear()
+            data = self._next_write()
             sent = self._send(data)
             if sent < len(data):
-                self._out.insert(0, bytes(data[sent:]))
-                if not self._wait(deadline - monotonic(), select.POLLIN | select.POLLOUT):
+                self._out.appendleft(bytes(data[sent:]))
+                if not self._wait(deadline - monotonic(), READ_EVENT | WRITE_EVENT):
                     raise self.fail(lost(self.name, "the server does not read what is sent"))
                 self._read()
+
+    def _next_write(self) -> memoryview:
+        """Some of what is queued."""
+        pieces = [self._out.popleft()]
+        size = len(pieces[0])
+        while self._out and size < WRITE:
+            pieces.append(self._out.popleft())
+            size += len(pieces[-1])
+        return memoryview(b"".join(pieces))
 
     def _send(self, data: memoryview) -> int:
         try:
@@ -124,7 +137,7 @@ class Connection:
         """Send what is queued, wait up to `timeout` seconds for something to read, and take it in.
 
         Returns:
-            Whether the wait was ended through the descriptor of `wake_by`.
+            Whether the wait was ended through the socket of `wake_by`.
 
         Raises:
             TransportError: the connection is lost, or the server has ended it.
@@ -134,7 +147,7 @@ class Connection:
             self.flush(monotonic() + ANSWER_TIMEOUT)
         woken = False
         if not self._pending():
-            woken = self._wait(min(timeout, self._beat()), select.POLLIN) == self._wake_fd
+            woken = self._bell in self._wait(min(timeout, self._beat()), READ_EVENT)
         for _ in range(READS):
             if not self._read():
                 break
@@ -144,16 +157,15 @@ class Connection:
     def _pending(self) -> bool:
         return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
 
-    def _wait(self, seconds: float, events: int) -> int | None:
-        """The descriptor that is ready, our own last; `None` when the time is over."""
-        if events != select.POLLIN:
-            self._poll.modify(self._sock, events)
+    def _wait(self, seconds: float, events: int) -> list[Any]:
+        """The sockets that are ready; none when the time is over."""
+        if events != READ_EVENT:
+            self._selector.modify(self._sock, events)
         try:
-            ready = [fd for fd, _ in self._poll.poll(max(0.0, seconds) * 1000)]
+            return [key.fileobj for key, _ in self._selector.select(max(0.0, seconds))]
         finally:
-            if events != select.POLLIN:
-                self._poll.modify(self._sock, select.POLLIN)
-        return self._wake_fd if self._wake_fd in ready else ready[0] if ready else None
+            if events != READ_EVENT:
+                self._selector.modify(self._sock, READ_EVENT)
 
     def _read(self) -> bool:
         """Take in what is there; `False` when there is no more."""
@@ -234,6 +246,7 @@ class Connection:
         """Note why the connection is of no use any more, and let go of the socket."""
         if self._error is None:
             self._error = error
+            self._selector.close()
             self._sock.close()
         return error
 

@@ -16,13 +16,14 @@ from . import names, parking
 from .backstage import Backstage
 from .channel import Message
 from .connection import ANSWER_TIMEOUT
-from .counting import Count
+from .counting import Count, Mark
 from .errors import Missing
 from .lanes import GOODBYE, Asker
 from .link import Connector
 from .marks import Marks
 from .parking import Parking
 from .receipts import Holding, delivery_of
+from .returns import Returns
 from .settling import Settling
 from .taps import Tap
 
@@ -54,16 +55,18 @@ class Consumer:
     Args:
         connector: how to connect.
         marks: of events that ran alone in this process.
+        returns: of messages to their queues that were no deaths.
         vanished: called with subscriptions whose queue is gone.
         gone: whether a subscription was dropped.
     """
 
     def __init__(
-        self, connector: Connector, marks: set[str],
+        self, connector: Connector, marks: set[str], returns: Returns,
         vanished: Callable[[Iterable[SubscriptionId]], None],
         gone: Callable[[SubscriptionId], bool],
     ) -> None:
         self._vanished = vanished
+        self._returns = returns
         self._taps: dict[SubscriptionId, Tap] = {}
         self._numbers: dict[str, Tap] = {}
         self._counts: deque[Count] = deque()
@@ -75,14 +78,14 @@ class Consumer:
         try:
             for end in (self._bell, self._rope):
                 end.setblocking(False)
-            self._connection.wake_by(self._bell.fileno())
+            self._connection.wake_by(self._bell)
             self._channel = self._connection.channel()
             self._channel.on_message = self._came
             self._channel.on_cancel = self._lost.append
             self._asker = Asker(self._connection)
             self._marks = Marks(self._asker, marks)
             self._backstage = Backstage(connector)
-            self._holding = Holding(self._channel)
+            self._holding = Holding(self._channel, returns)
             self._settling = Settling(self._holding, self._backstage, self._marks.clear)
             self._parking = Parking(self._connection.channel(), self._backstage, gone)
         except BaseException:
@@ -115,7 +118,7 @@ class Consumer:
 
     def _came(self, message: Message) -> None:
         tap = self._numbers[message.consumer.partition(".")[0]]
-        delivery = delivery_of(message, tap, self._channel)
+        delivery = delivery_of(message, tap, self._returns)
         if delivery is None:
             # Through a binding that is not ours.
             self._channel.ack(message.tag, False)
@@ -180,7 +183,7 @@ class Consumer:
 
     def _answer_counts(self) -> None:
         while self._counts:
-            self._counts.popleft().by(self._ready_of, self._taps)
+            self._counts.popleft().by(self._ready_of, self._taps, self._holding)
 
     def _ready_of(self, queue: str) -> int:
         """On the channel of the messages, so that what left the queue earlier is here."""
@@ -242,9 +245,16 @@ class Consumer:
     def serves(self, id: SubscriptionId) -> bool:
         return id in self._taps
 
-    def count(self, id: SubscriptionId) -> int | None:
+    def mark(self) -> dict[SubscriptionId, Mark]:
+        """What is published now, as far as it concerns the subscriptions here."""
+        counts = {id: self._answer(Count(id)) for id in list(self._taps)}
+        return {id: count.mark for id, count in counts.items() if count.mark is not None}
+
+    def count(self, id: SubscriptionId, upto: Mark | None) -> int | None:
         """How many events are not settled; `None` while there is no connection."""
-        count = Count(id)
+        return self._answer(Count(id, upto)).number
+
+    def _answer(self, count: Count) -> Count:
         self._counts.append(count)
         self.wake()
         # Its thread may have nothing to do here for a while.
@@ -255,7 +265,7 @@ class Consumer:
                 pass  # Its thread will learn of it.
             finally:
                 self._alone.release()
-        return count.number
+        return count
 
     def wake(self) -> None:
         try:
@@ -272,6 +282,8 @@ class Consumer:
 
     def close(self) -> None:
         self._connection.close(GOODBYE)
+        if hasattr(self, "_holding"):
+            self._returns.note(self._holding.all())
         if hasattr(self, "_backstage"):
             self._backstage.close()
         self._bell.close()

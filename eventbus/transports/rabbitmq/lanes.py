@@ -17,8 +17,8 @@ from .sender import Sender
 #: Connections of a parent process: a child must not close them.
 _inherited: list[object] = []
 
-#: Seconds that saying good-bye may take.
-GOODBYE = 0.5
+#: Seconds that saying good-bye may take, and where nothing that counts is on its way.
+GOODBYE, NOD = 0.5, 0.1
 
 
 class Asker:
@@ -81,7 +81,7 @@ class Lane(Generic[Made]):
                 made = None
         if made is None or not made.usable:
             if made is not None:
-                made.connection.close(GOODBYE)
+                made.connection.close(NOD)
             self._made = None
             connection = self._connector.connect(deadline - monotonic(), rare=True)
             made = self._made = self._make(connection)
@@ -93,7 +93,7 @@ class Lane(Generic[Made]):
             return
         try:
             if self._made is not None:
-                self._made.connection.close(GOODBYE)
+                self._made.connection.close(NOD)
                 self._made = None
         finally:
             self._lock.release()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from pika import spec
@@ -11,6 +11,7 @@ from ...patterns import is_literal
 from ..base import Delivery, SubscriptionId
 from . import frames
 from .channel import Channel, Message
+from .returns import Returns
 
 if TYPE_CHECKING:
     from .taps import Tap
@@ -22,14 +23,13 @@ class Receipt:
     Tags begin at 1 on every channel, so a receipt is worth nothing in another session.
     """
 
-    __slots__ = ("channel", "control", "id", "marked", "tag", "tap")
+    __slots__ = ("control", "id", "marked", "number", "tag", "tap")
 
-    def __init__(
-        self, tap: Tap, channel: Channel, tag: int, id: str, control: frames.Control | None
-    ) -> None:
+    def __init__(self, tap: Tap, tag: int, id: str, control: frames.Control | None) -> None:
         self.tap = tap
-        self.channel = channel
         self.tag = tag
+        #: Of the message among those of its subscription, in the order of arrival.
+        self.number = tap.came
         self.id = id
         self.control = control
         #: Runs alone: the mark is to be taken away with the outcome.
@@ -39,13 +39,17 @@ class Receipt:
 class Holding:
     """All that was delivered on a channel and is not settled."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, returns: Returns) -> None:
         self._channel = channel
+        self._returns = returns
         #: In the order of the tags, which is the order of arrival.
         self._by_tag: dict[int, Delivery] = {}
 
     def add(self, delivery: Delivery) -> None:
         self._by_tag[delivery.receipt.tag] = delivery
+
+    def all(self) -> Collection[Delivery]:
+        return self._by_tag.values()
 
     def has(self, delivery: Delivery) -> bool:
         """Whether it is ours to settle: of this session, and not settled yet."""
@@ -54,10 +58,11 @@ class Holding:
 
     def ack(self, deliveries: Iterable[Delivery]) -> None:
         """Queue acks: one for all up to the oldest message that is still held."""
-        tags = [self._remove(d) for d in deliveries if self.has(d)]
-        if not tags:
+        mine = [delivery for delivery in deliveries if self.has(delivery)]
+        if not mine:
             return
-        tags.sort()
+        self._returns.forget(mine)
+        tags = sorted(map(self._remove, mine))
         oldest = next(iter(self._by_tag), tags[-1] + 1)
         below = [tag for tag in tags if tag < oldest]
         if below:
@@ -67,8 +72,9 @@ class Holding:
 
     def give_back(self, deliveries: Iterable[Delivery]) -> None:
         """Queue what makes the server offer them again, in the order of their arrival."""
-        tags = [self._remove(d) for d in deliveries if self.has(d)]
-        for tag in sorted(tags):
+        mine = [delivery for delivery in deliveries if self.has(delivery)]
+        self._returns.note(mine)
+        for tag in sorted(map(self._remove, mine)):
             self._channel.send(spec.Basic.Nack(tag, False, True))
 
     def _remove(self, delivery: Delivery) -> int:
@@ -78,16 +84,16 @@ class Holding:
         return tag
 
 
-def delivery_of(message: Message, tap: Tap, channel: Channel) -> Delivery | None:
+def delivery_of(message: Message, tap: Tap, returns: Returns) -> Delivery | None:
     """A message as the engine takes it; `None` where its topic is none of the subscription's."""
     id, headers = frames.read_properties(message.properties)
-    count = frames.count_of(headers) if headers else 0
+    deaths = returns.deaths(tap.queue, id, frames.count_of(headers)) if headers else 0
     control = frames.control_of(headers) if headers and not message.exchange else None
-    receipt = Receipt(tap, channel, message.tag, id, control)
+    receipt = Receipt(tap, message.tag, id, control)
     if control is not None:
         return Delivery(
             control.topic, message.body, control.key, receipt, handler=control.handler,
-            attempt=control.attempt, deaths=control.deaths + count,
+            attempt=control.attempt, deaths=control.deaths + deaths,
             first_failed_at=control.first_failed_at,
         )
     topic = message.key if message.exchange else topic_of(tap.id)
@@ -95,7 +101,7 @@ def delivery_of(message: Message, tap: Tap, channel: Channel) -> Delivery | None
         return None
     key = headers.get(frames.KEY) if headers else None
     return Delivery(
-        topic, message.body, key if isinstance(key, str) else None, receipt, deaths=count
+        topic, message.body, key if isinstance(key, str) else None, receipt, deaths=deaths
     )
 
 

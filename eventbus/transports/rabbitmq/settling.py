@@ -50,6 +50,8 @@ class Settling:
         self.store(messages, concerned)
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            delivery.receipt.tap.returned += 1
         self._holding.give_back(deliveries)
         self._done(deliveries)
 

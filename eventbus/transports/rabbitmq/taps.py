@@ -35,7 +35,8 @@ class Tap:
         self.queue = names.queue(id)
         self.matches = matcher(id.pattern)
         self.ready: deque[Delivery] = deque()
-        self.held = 0
+        #: Messages that came, that the server counts as ours, and that were given back.
+        self.came = self.held = self.returned = 0
         self.generation = 0
         self._call = call
         self._number = number
@@ -53,6 +54,7 @@ class Tap:
         """Something came."""
         self.ready.append(delivery)
         self._through.add(delivery)
+        self.came += 1
         self.held += 1
         self._size += (len(delivery.data) - self._size) / 16
 

@@ -27,6 +27,7 @@ from .lanes import Asker, Lane
 from .link import Connector
 from .publishing import Publishing
 from .registry import Registry
+from .returns import Returns
 from .sender import Sender
 from .settling import park
 from .topology import Topology
@@ -55,6 +56,9 @@ CAPABILITIES = Capabilities(
     },
 )
 
+#: Consumers of a parent process: a child must not close their connections.
+_inherited: list[object] = []
+
 
 class RabbitMQTransport:
     """Events in one quorum queue per subscription, behind one topic exchange."""
@@ -72,6 +76,7 @@ class RabbitMQTransport:
         self._publishing = Publishing(self._sending, self._registry, self._topology)
         self.dead_letters = RabbitMQDeadLetters(self._reading, self._registry)
         self._marks: set[str] = set()
+        self._returns = Returns()
         self._consumer: Consumer | None = None
 
     # -- publishing --------------------------------------------------------------------------
@@ -114,14 +119,15 @@ class RabbitMQTransport:
         return sorted(self._registry.read().topics)
 
     def mark(self) -> Any:
-        return None
+        consumer = self._consumer
+        return {} if consumer is None else consumer.mark()
 
     def backlog(self, subscription: SubscriptionId, upto: Any = None) -> int | None:
         ready = self._topology.ready(subscription) or 0
         consumer = self._consumer
         if consumer is None or not consumer.serves(subscription):
             return ready
-        number = consumer.count(subscription)
+        number = consumer.count(subscription, (upto or {}).get(subscription))
         # While its connection is being made again, what it held is on its way back.
         return max(ready, 1) if number is None else number
 
@@ -129,7 +135,8 @@ class RabbitMQTransport:
 
     def consumer(self, held: Collection[Delivery]) -> Consumer:
         self._consumer = Consumer(
-            self._connector, self._marks, vanished=self._topology.vanished, gone=self._is_gone
+            self._connector, self._marks, self._returns,
+            vanished=self._topology.vanished, gone=self._is_gone,
         )
         return self._consumer
 
@@ -143,9 +150,14 @@ class RabbitMQTransport:
         for lane in self._lanes():
             lane.close()
 
+    def maintain(self) -> bool:
+        """Nothing is kept that is settled."""
+        return False
+
     def forget(self) -> None:
         for lane in self._lanes():
             lane.forget()
+        _inherited.append(self._consumer)
         self._consumer = None
 
     def _lanes(self) -> Iterable[Lane[Any]]:
