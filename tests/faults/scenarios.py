@@ -27,7 +27,7 @@ def killed_in_the_middle(run: Supervisor) -> None:
     member = run.live_member(*handlers)
     run.publish(Event("job.a", {"hold": [str(run.folder / "hold")], "only": "slow"}))
     run.wait("one handler is left", lambda: len(run.progress.settled) == 1)
-    run.wait("and runs", lambda: run.progress.running[member.who] == 1)
+    run.wait("and is held", (run.folder / "hold").exists)
     run.publish(Event("job.a", {}))
     run.wait("the rest is settled", lambda: len(run.progress.settled) == 3 and run.backlog() <= 1)
     run.kill(member)
@@ -40,7 +40,7 @@ def killed_with_others_in_hand(run: Supervisor) -> None:
     member = run.live_member()
     run.publish(*(Event("job.a", {"hold": [str(run.folder / f"h{n}")]}) for n in range(WORKERS)))
     run.publish(*(Event("job.b", {}) for _ in range(20)))
-    _kill_when_full(run, member)
+    _kill_when_full(run, member, "h{}")
     run.live_member()
     _drain(run)
 
@@ -54,15 +54,16 @@ def killed_again_and_again(run: Supervisor) -> None:
         for n in range(WORKERS)
     ))
     run.publish(*(Event("job.b", {"seq": 2}, key=f"k{n}") for n in range(WORKERS)))
-    _kill_when_full(run, first)
-    _kill_when_full(run, run.live_member())
+    _kill_when_full(run, first, "h{}-0")
+    _kill_when_full(run, run.live_member(), "h{}-1")
     run.live_member()
     _drain(run)
 
 
-def _kill_when_full(run: Supervisor, member: Process) -> None:
-    """As soon as all workers are busy and further events wait in the member's hands."""
-    run.wait("its workers are busy", lambda: run.progress.running[member.who] == WORKERS)
+def _kill_when_full(run: Supervisor, member: Process, held: str) -> None:
+    """As soon as all workers are held, and further events wait in the member's hands."""
+    files = [run.folder / held.format(n) for n in range(WORKERS)]
+    run.wait("its workers are held", lambda: all(file.exists() for file in files))
     run.wait("some wait in its hands", lambda: run.progress.held[member.who] > WORKERS)
     run.kill(member)
 

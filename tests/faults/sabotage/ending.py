@@ -43,8 +43,8 @@ def acks_lost_at_close() -> None:
 
 def settled_too_late() -> None:
     """Successes wait for a second."""
-    change(ConsumerLoop, "_must_settle", lambda must: lambda self, now, settle_at: must(
-        self, now - 1.0, settle_at
+    change(ConsumerLoop, "_must_settle", lambda must: lambda self, now, *rest: must(
+        self, now - 1.0, *rest
     ))
 
 
