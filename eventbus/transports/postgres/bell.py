@@ -5,14 +5,13 @@ A notification names a topic, as a hint; it may be lost, and nothing depends on 
 
 from __future__ import annotations
 
-import selectors
-import socket
 from typing import Any
 
 import psycopg
 
 from ...errors import TransportUnavailable
-from .link import Link, Selector
+from ..waiting import Waker
+from .link import Link
 
 #: Notifications kept in mind: what exceeds them means "look everywhere".
 MOST = 1_000
@@ -24,10 +23,7 @@ class Bell:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._news: list[str] = []
-        # Sockets, not a pipe: a late `wake` on a closed one is an error, not somebody else's file.
-        self._read, self._write = socket.socketpair()
-        self._read.setblocking(False)
-        self._write.setblocking(False)
+        self._waker = Waker()
 
     def listen(self, channel: str) -> None:
         """Hear of what is announced from now on."""
@@ -49,19 +45,10 @@ class Bell:
         if self._news:
             return True
         pgconn = self._link.raw.pgconn
-        ready = self._ready(pgconn.socket, timeout)
-        if pgconn.socket in ready:
+        ready = self._waker.wait(pgconn.socket, timeout)
+        if ready.server:
             self._receive(pgconn)
-        if self._read in ready:
-            self._drain()
-            return False
-        return True
-
-    def _ready(self, server: int, timeout: float) -> set[Any]:
-        with Selector() as selector:
-            selector.register(server, selectors.EVENT_READ)
-            selector.register(self._read, selectors.EVENT_READ)
-            return {key.fileobj for key, _ in selector.select(max(0.0, timeout))}
+        return not ready.woken
 
     def _receive(self, pgconn: Any) -> None:
         try:
@@ -72,20 +59,9 @@ class Bell:
             self._link.close()
             raise TransportUnavailable(f"{self._link.name}: {error}") from error
 
-    def _drain(self) -> None:
-        try:
-            while self._read.recv(4096):
-                continue
-        except BlockingIOError:
-            return
-
     def wake(self) -> None:
         """End a wait, now or the next one. Any thread may call this."""
-        try:
-            self._write.send(b"!")
-        except OSError:  # Full: it is awake. Closed: it is over.
-            return
+        self._waker.wake()
 
     def close(self) -> None:
-        self._read.close()
-        self._write.close()
+        self._waker.close()

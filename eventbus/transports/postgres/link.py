@@ -6,7 +6,6 @@ keeps its connections open and says nothing.
 
 from __future__ import annotations
 
-import selectors
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
@@ -17,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ..._config.urls import location
 from ...errors import ConfigurationError, TransportError, TransportUnavailable
+from ..waiting import is_readable
 from .errors import VANISHED, TimedOut, translate
 
 #: Seconds for connecting, and for an answer where the caller names no time.
@@ -35,8 +35,6 @@ _KEEPALIVE = {
     "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000,
     "application_name": "eventbus",
 }
-#: `select` itself refuses file numbers above 1023, which a busy process has.
-Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 _BROKEN = (psycopg.Error, OSError, TimedOut)
 
@@ -211,11 +209,11 @@ class Link:
 
         Before anything is sent: afterwards nobody could tell whether it has arrived.
         """
-        if self._connection is None or not _readable(self._connection.pgconn.socket):
+        if self._connection is None or not is_readable(self._connection.pgconn.socket):
             return
         try:
             self._connection.pgconn.consume_input()
-            ended = _readable(self._connection.pgconn.socket)
+            ended = is_readable(self._connection.pgconn.socket)
         except psycopg.Error:
             ended = True
         if ended:
@@ -254,12 +252,6 @@ class Link:
                 connection.close()
         except Exception:
             return
-
-
-def _readable(file: int) -> bool:
-    with Selector() as selector:
-        selector.register(file, selectors.EVENT_READ)
-        return bool(selector.select(0))
 
 
 def _ms(seconds: float) -> str:

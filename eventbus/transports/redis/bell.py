@@ -1,4 +1,4 @@
-"""Waiting without polling: a blocked `XREAD` on a connection of its own, and a pipe to end it.
+"""Waiting without polling: a blocked `XREAD` on a connection of its own, and a way to end it.
 
 A plain `XREAD` takes nothing, so nothing is lost with this connection; what it reports is then
 fetched through the consumer group. A wake-up from another thread costs no round trip.
@@ -6,12 +6,11 @@ fetched through the consumer group. A wake-up from another thread costs no round
 
 from __future__ import annotations
 
-import select
-import socket
 from collections.abc import Mapping
 from time import monotonic
 
 from ...errors import TransportUnavailable
+from ..waiting import Waker, is_readable
 from .link import ANSWER_TIMEOUT, Connector, Link
 
 #: Seconds for which the server holds an unanswered `XREAD`.
@@ -28,10 +27,7 @@ class Bell:
         self._link: Link | None = None
         self._asked: dict[str, bytes] = {}
         self._sent_at = 0.0
-        # Sockets, not a pipe: a late `wake` on a closed one is an error, not somebody else's file.
-        self._read, self._write = socket.socketpair()
-        self._read.setblocking(False)
-        self._write.setblocking(False)
+        self._waker = Waker()
 
     def wait(self, streams: Mapping[str, bytes], timeout: float) -> dict[str, bytes] | None:
         """Wait for news of the streams.
@@ -41,12 +37,10 @@ class Bell:
         """
         self._ask(streams)
         assert self._link is not None
-        files = [self._link.fileno(), self._read.fileno()]
-        ready, _, _ = select.select(files, [], [], max(0.0, timeout))
-        if files[1] in ready:
-            self._drain()
+        ready = self._waker.wait(self._link.fileno(), timeout)
+        if ready.woken:
             return None
-        if not ready:
+        if not ready.server:
             if monotonic() - self._sent_at > BLOCK + ANSWER_TIMEOUT:
                 raise TransportUnavailable("the server does not answer any more")
             return {}
@@ -71,7 +65,7 @@ class Bell:
         """Get rid of an old question: mostly it was answered by what has been fetched since."""
         assert self._link is not None
         same = self._asked.keys() == streams.keys()
-        if same and select.select([self._link.fileno()], [], [], STALE)[0]:
+        if same and is_readable(self._link.fileno(), STALE):
             self._link.receive()
             self._asked = {}
         else:
@@ -83,24 +77,13 @@ class Bell:
             self._link.close()
         self._link, self._asked = None, {}
 
-    def _drain(self) -> None:
-        try:
-            while self._read.recv(4096):
-                continue
-        except BlockingIOError:
-            return
-
     def wake(self) -> None:
         """End a wait, now or the next one. Any thread may call this."""
-        try:
-            self._write.send(b"!")
-        except OSError:  # Full: it is awake. Closed: it is over.
-            return
+        self._waker.wake()
 
     def close(self) -> None:
         self.hang_up()
-        self._read.close()
-        self._write.close()
+        self._waker.close()
 
 
 def _ids(answer: list[list] | None) -> dict[str, bytes]:  # type: ignore[type-arg]
