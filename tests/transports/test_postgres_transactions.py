@@ -22,6 +22,8 @@ from tests.transports.postgres_kit import Kit, fetch
 pytestmark = pytest.mark.postgres
 
 ROOT = Path(__file__).parents[2]
+#: A key that is hard to quote.
+ODD = """ \\ ' " , {} NULL %s """
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +80,12 @@ def test_the_callers_settings_do_not_matter(kit: Kit) -> None:
     reader = kit.consumer(bus)
     with kit.connect(row_factory=psycopg.rows.dict_row, prepare_threshold=None) as caller:
         caller.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
-        caller.execute("SET client_encoding = 'latin1'")
+        caller.execute("SET client_encoding = 'latin1'; SET standard_conforming_strings = off")
         bus.publish("a.b", "é", key="ü", connection=caller)
-        bus.publish_many([Event("a.b", 1, key="k"), Event("a.b", 2)], connection=caller)
+        bus.publish_many([Event("a.b", 1, key=ODD), Event("a.b", 2)], connection=caller)
 
     found = fetch(reader)
-    assert [d.key for d in found] == ["ü", "k", None]
+    assert [d.key for d in found] == ["ü", ODD, None]
     assert json.loads(found[0].data)["payload"] == "é"
 
 
@@ -182,7 +184,7 @@ DJANGO = """
         raise AssertionError("autocommit was accepted")
     with transaction.atomic():
         bus.publish("a.b", "one", key="ü", connection=connection)
-        bus.publish_many([("a.b", "two"), Event("a.b", "three", key="k")],
+        bus.publish_many([("a.b", "two"), Event("a.b", "three", key=sys.argv[3])],
                          connection=transaction.get_connection())
     try:
         with transaction.atomic():
@@ -218,7 +220,7 @@ def test_djangos_connection(kit: Kit, client: str) -> None:
     kit.sql.execute('LISTEN "eventbus:eventbus"')
 
     ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(DJANGO), kit.server.url, client],
+        [sys.executable, "-c", textwrap.dedent(DJANGO), kit.server.url, client, ODD],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60,
         check=False,
     )
@@ -230,6 +232,6 @@ def test_djangos_connection(kit: Kit, client: str) -> None:
         found += batch
     payloads = [json.loads(d.data)["payload"] for d in found]
     assert payloads == ["one", "two", "three", "outer"]
-    assert [d.key for d in found] == ["ü", None, "k", None]
+    assert [d.key for d in found] == ["ü", None, ODD, None]
     # Told after the commit, and not of each event.
     assert [n.payload for n in kit.sql.notifies(timeout=0.2)] in (["a.b"], ["a.b", "a.b"])

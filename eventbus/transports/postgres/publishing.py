@@ -22,17 +22,30 @@ _COLUMNS = "(topic, key, data)"
 
 
 def insert(tables: Tables, records: Sequence[Record]) -> tuple[str, list[Any]]:
-    """A statement and its values."""
+    """A statement and its values, for a connection of ours."""
     if len(records) == 1:
         (record,) = records
         return (
-            f"INSERT INTO {tables.log} {_COLUMNS} VALUES (%s, %s, %s)",
+            f"INSERT INTO {tables.log} {_COLUMNS} VALUES (%s, %s, %b)",
             [record.topic, record.key, record.data],
         )
     return (
         f"INSERT INTO {tables.log} {_COLUMNS}"
-        " SELECT * FROM unnest(%s::text[], %s::text[], %s::bytea[])",
+        " SELECT * FROM unnest(%b::text[], %b::text[], %b::bytea[])",
         [[r.topic for r in records], [r.key for r in records], [r.data for r in records]],
+    )
+
+
+def insert_anywhere(tables: Tables, records: Sequence[Record]) -> tuple[str, list[Any]]:
+    """The same for a caller's connection, whatever client and settings it has.
+
+    Clients escape bytes in an array by settings that the server may have changed; nobody misreads
+    hexadecimal digits.
+    """
+    return (
+        f"INSERT INTO {tables.log} {_COLUMNS} SELECT u.topic, u.key, decode(u.data, 'hex')"
+        " FROM unnest(%s::text[], %s::text[], %s::text[]) AS u(topic, key, data)",
+        [[r.topic for r in records], [r.key for r in records], [r.data.hex() for r in records]],
     )
 
 

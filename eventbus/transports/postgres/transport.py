@@ -125,7 +125,7 @@ class PostgresTransport:
         topics = [record.topic for record in records]
         try:
             self._same_database.check(caller, self._find_instance)
-            caller.execute(*publishing.insert(self._tables, records))
+            caller.execute(*publishing.insert_anywhere(self._tables, records))
             if not caller.after_commit(lambda: self._tell(topics)):
                 self._callers.announce(topics, caller.execute)
         except Exception as error:
