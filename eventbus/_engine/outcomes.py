@@ -213,9 +213,10 @@ class Outcomes:
         """The handler is through with the delivery, though not by success."""
         delivery = attempt.delivery
         self._record(delivery, attempt.binding.name)
-        if delivery.held is None:
-            # Counted as no success when it comes back as finished.
-            delivery.held = Held((attempt.binding,), 1)
         # At once, so that a dead letter and its ack are one settlement.
-        if member.leave(delivery):
+        if delivery.held is None:
+            # Of one handler and in no lane, as suspects are; it must not count as a success.
+            delivery.held = Held((attempt.binding,), 0)
+            self._delivery(member, delivery)
+        elif member.leave(delivery):
             self._delivery(member, delivery)

@@ -106,11 +106,13 @@ def test_for_several_handlers_it_becomes_an_event_for_each(dispatcher):
     assert (seen, broker.acked) == ([], [one])
 
 
-def test_a_suspect_that_merely_fails_waits_in_the_broker_without_its_mark(dispatcher):
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_suspect_that_merely_fails_waits_in_the_broker_without_its_mark(dispatcher, key):
     def fail(event):
         raise RuntimeError("no")
 
     one = suspect(1)
+    one.key = key
     broker = ScriptedBroker([one])
     served = member(dispatcher, fail, retry=RetryPolicy(initial=0.01))
     loop = loop_of(broker, dispatcher)
