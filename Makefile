@@ -66,7 +66,7 @@ docs: venv ## Build the documentation into docs/_build
 
 .PHONY: storm
 storm: venv ## Kill members and servers for a long time, and write docs/reliability (TRANSPORT=redis)
-	$(bin)/python -m tests.faults.storm $(if $(TRANSPORT),--transport $(TRANSPORT))
+	$(bin)/python -m tests.faults.$(if $(filter-out sqlite,$(TRANSPORT)),server_storm --transport $(TRANSPORT),storm)
 
 .PHONY: bench
 bench: venv ## Measure throughput and latency (TRANSPORT=redis for one of them)

@@ -7,6 +7,7 @@ import platform
 import sqlite3
 from collections.abc import Sequence
 from datetime import date
+from typing import NamedTuple
 
 import eventbus
 
@@ -56,6 +57,46 @@ def page(transport: str, runs: Sequence[tuple[int, Report]]) -> str:
         share=totals["duplicates"] / max(1, totals["events"]),
         confidence=CONFIDENCE.format(**totals, chance=3 / max(1, totals["kills"]))
         if not totals["lost"] else "",
+        rows="\n".join([_row(COLUMNS), *(_row(_cells(*run)) for run in runs)]),
+        violations=_violations(runs), **totals,
+    )
+
+
+SERVER_TEMPLATE = """\
+{title}
+{line}
+
+Written by ``make storm TRANSPORT={transport}``. Three members share the events of two publishers
+for some minutes. Meanwhile, one at a time and in an order drawn by the seed: {faults.member_kills}
+members are killed, the server is killed {faults.server_kills} times and restarted
+{faults.restarts} times, stands still for {faults.pause:.0f} seconds once, and is away for
+{faults.outage:.0f} seconds once. The columns are those of :doc:`index`; *kills* are those of
+members.
+
+* {date}, eventbus {version}, Python {python}, {broker}, {cores} cores
+* {kills} member kills, {events} events: **{lost} lost, {invented} invented**, {duplicates} handled
+  again
+
+.. list-table::
+   :header-rows: 1
+
+{rows}
+{violations}"""
+
+
+def server_page(
+    transport: str, broker: str, faults: NamedTuple, runs: Sequence[tuple[int, Report]]
+) -> str:
+    """The page of a storm in which the server is hurt, too."""
+    title = f"Storm: {transport}"
+    totals = {
+        name: sum(getattr(report, name) for _, report in runs)
+        for name in ("kills", "events", "lost", "invented", "duplicates")
+    }
+    return SERVER_TEMPLATE.format(
+        title=title, line="=" * len(title), transport=transport, faults=faults, broker=broker,
+        date=date.today().isoformat(), version=eventbus.__version__,
+        python=platform.python_version(), cores=os.cpu_count(),
         rows="\n".join([_row(COLUMNS), *(_row(_cells(*run)) for run in runs)]),
         violations=_violations(runs), **totals,
     )

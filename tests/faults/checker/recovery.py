@@ -76,6 +76,8 @@ def _truthful(history: History, rules: Rules, outage: Outage, who: str) -> Itera
     lasted = outage.end - outage.begin > rules.detection
     if lasted and before and before[-1].text == "ok":
         yield Violation("I10", f"{who} calls itself ok during {outage.name}")
-    until = [line for line in states if line.at <= outage.end + rules.recovery + 1.0]
-    if until and until[-1].text != "ok":
+    limit = outage.end + rules.recovery + 1.0
+    next_one = any(outage.end < other.begin < limit for other in outages(history))
+    until = [line for line in states if line.at <= limit]
+    if until and until[-1].text != "ok" and not next_one:
         yield Violation("I10", f"{who} is still {until[-1].text!r} after {outage.name}")

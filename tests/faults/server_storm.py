@@ -1,0 +1,79 @@
+"""`python -m tests.faults.server_storm --transport redis`: members and their server are hurt in
+turns; writes a page of the documentation, exit code 1 if any invariant broke."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.servers import Nats, Postgres, RabbitMQ, Redis, Server
+
+from .brokers import Place
+from .checker.report import Report
+from .pages import server_page
+from .server_storming import Faults, server_storm
+
+PAGES = Path(__file__).parents[2] / "docs" / "reliability"
+
+
+class Kind(NamedTuple):
+    """A server to be hurt, and the settings under which its confirmations are kept."""
+
+    make: Callable[[Path], Server]
+    settings: str
+
+
+SERVERS = {
+    "redis": Kind(Redis, "appendonly yes, appendfsync always"),
+    "postgres": Kind(Postgres, "synchronous_commit on"),
+    "nats": Kind(Nats, "file storage, sync_interval always"),
+    "rabbitmq": Kind(RabbitMQ, "quorum queues"),
+}
+
+
+def main() -> int:
+    options = _arguments()
+    master = options.seed if options.seed is not None else random.randrange(1_000_000)
+    kind = SERVERS[options.transport]
+    rows, version = [], ""
+    for seed in range(master, master + options.runs):
+        folder = Path(tempfile.mkdtemp(prefix=f"storm-{seed}-", dir=options.folder))
+        with kind.make(folder / "server") as server:
+            version = server.version()
+            report = server_storm(Place(server.url, server), folder, seed=seed, faults=Faults())
+        print(f"seed {seed}: {report}", flush=True)
+        rows.append((seed, report))
+        _keep_if_broken(report, folder)
+    if options.write:
+        target = PAGES / f"{options.transport}.rst"
+        broker = f"{options.transport} {version} ({kind.settings})"
+        target.write_text(server_page(options.transport, broker, Faults(), rows), "utf-8")
+    return int(any(report.violations for _, report in rows))
+
+
+def _keep_if_broken(report: Report, folder: Path) -> None:
+    """What went wrong is worth looking at; the run has said where it is."""
+    if not report.violations:
+        shutil.rmtree(folder)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--transport", choices=SERVERS, required=True)
+    parser.add_argument("--seed", type=int, help="of the first run; the next ones count upwards")
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--folder", help="where the data is; on a real disk", default="/var/tmp")
+    parser.add_argument(
+        "--no-write", dest="write", action="store_false", help="leave the documentation alone"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
