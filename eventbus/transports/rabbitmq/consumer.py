@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from threading import RLock
 from time import monotonic
@@ -26,6 +26,7 @@ from .receipts import Holding, delivery_of
 from .returns import Returns
 from .settling import Settling
 from .taps import Tap
+from .topology import Topology
 
 #: Seconds between two looks at whether the server still answers, and has our queues.
 LOOK = 2.0
@@ -56,16 +57,14 @@ class Consumer:
         connector: how to connect.
         marks: of events that ran alone in this process.
         returns: of messages to their queues that were no deaths.
-        vanished: called with subscriptions whose queue is gone.
-        gone: whether a subscription was dropped.
+        topology: told of queues that are gone.
     """
 
     def __init__(
         self, connector: Connector, marks: set[str], returns: Returns,
-        vanished: Callable[[Iterable[SubscriptionId]], None],
-        gone: Callable[[SubscriptionId], bool],
+        topology: Topology,
     ) -> None:
-        self._vanished = vanished
+        self._topology = topology
         self._returns = returns
         self._taps: dict[SubscriptionId, Tap] = {}
         self._numbers: dict[str, Tap] = {}
@@ -87,7 +86,7 @@ class Consumer:
             self._backstage = Backstage(connector)
             self._holding = Holding(self._channel, returns)
             self._settling = Settling(self._holding, self._backstage, self._marks.clear)
-            self._parking = Parking(self._connection.channel(), self._backstage, gone)
+            self._parking = Parking(self._connection.channel(), self._backstage, topology.is_gone)
         except BaseException:
             self.close()
             raise
@@ -194,21 +193,30 @@ class Consumer:
         self._channel.check()
         lost = [tap.id for tag in self._lost if (tap := self._numbers.get(tag.partition(".")[0]))]
         self._lost.clear()
-        if lost:
-            self._vanished(lost)
-            raise TransportUnavailable(f"{self._connection.name}: the queue of {lost[0]} vanished")
+        # The server does not tell of a queue that was made anew at once; whoever made it does.
+        if lost := lost or self._topology.known_vanished(self._taps):
+            raise self._gone(lost[0])
+
+    def _gone(self, id: SubscriptionId) -> TransportUnavailable:
+        self._topology.vanished([id])
+        return TransportUnavailable(
+            f"{self._connection.name}: the queue of {id.pattern!r} of group {id.group!r} vanished"
+        )
 
     def _look(self) -> None:
         """See that the server answers, and that everything is there."""
         self._look_at = monotonic() + LOOK
-        looks = [names.look_at_exchange()]
-        looks += [names.look_at_queue(tap.queue) for tap in self._taps.values()]
+        taps = list(self._taps.values())
+        looks = [names.look_at_queue(tap.queue) for tap in taps]
         try:
-            self._asker.call(*looks)
+            _, *answers = self._asker.call(names.look_at_exchange(), *looks)
         except Missing as error:
             if "exchange" in str(error):
-                self._vanished(self._taps)
+                self._topology.vanished(self._taps)
             raise
+        for tap, answer in zip(taps, answers, strict=True):
+            if tap.forgotten(answer.message_count, answer.consumer_count):
+                raise self._gone(tap.id)
 
     # -- settling ----------------------------------------------------------------------------
 

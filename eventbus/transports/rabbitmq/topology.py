@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from threading import Lock
 
@@ -90,6 +90,17 @@ class Topology:
     def mend_all(self) -> None:
         """As `mend`, for every subscription there should be: the exchange is gone."""
         self.mend(self._registry.read().living())
+
+    def known_vanished(self, ids: Collection[SubscriptionId]) -> list[SubscriptionId]:
+        """Which of these were found missing, and not declared since."""
+        if not self._vanished:
+            return []
+        with self._lock:
+            return [id for id in ids if id in self._vanished]
+
+    def is_gone(self, id: SubscriptionId) -> bool:
+        """Whether there is no such subscription (any more)."""
+        return id not in self._registry.read().living()
 
     def vanished(self, ids: Iterable[SubscriptionId]) -> None:
         """Note what was found missing; the next `declare` tells."""

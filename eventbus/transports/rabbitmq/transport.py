@@ -135,13 +135,9 @@ class RabbitMQTransport:
 
     def consumer(self, held: Collection[Delivery]) -> Consumer:
         self._consumer = Consumer(
-            self._connector, self._marks, self._returns,
-            vanished=self._topology.vanished, gone=self._is_gone,
+            self._connector, self._marks, self._returns, self._topology
         )
         return self._consumer
-
-    def _is_gone(self, id: SubscriptionId) -> bool:
-        return id not in self._registry.read().living()
 
     def diagnose(self) -> Sequence[Finding]:
         return list(doctor.findings(self._asking, self._reading, self._registry))
