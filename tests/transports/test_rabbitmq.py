@@ -131,7 +131,7 @@ def test_a_deleted_queue_is_made_again_and_told_of(buses: Buses, observer: Obser
     wait_for(lambda: bus.health().ok, what="a healthy bus")
 
 
-def test_a_queue_that_somebody_else_made_anew_is_noticed(
+def test_members_notice_a_queue_that_a_publisher_made_anew(
     buses: Buses, observer: Observer
 ) -> None:
     bus, received = buses(), Received()
@@ -139,12 +139,30 @@ def test_a_queue_that_somebody_else_made_anew_is_noticed(
     wait_for(lambda: bus._engine.loops[0]._consumer)
     wait_for(lambda: bus._engine.loops[0]._consumer._taps[LITERAL]._open)
 
-    # The server tells consumers nothing when the two follow each other at once.
-    observer.channel.queue_delete(QUEUE)
-    buses()._engine.transport._topology.make([LITERAL])
-    buses().publish("a.b", 1)
-
+    publisher = buses()
+    publisher.publish("a.b", 1)
     received.wait(1)
+
+    observer.channel.queue_delete(QUEUE)
+    publisher.publish("a.b", 2)
+
+    received.wait_for_payloads([1, 2])
+
+
+def test_a_subscription_that_is_dropped_and_declared_again_serves_its_members(
+    buses: Buses, observer: Observer
+) -> None:
+    bus, received = buses(), Received()
+    bus.subscribe("a.b", received)
+    bus.publish("a.b", 1)
+    received.wait(1)
+    other = buses()
+
+    other._engine.transport.drop(LITERAL)
+    other._engine.transport.declare(LITERAL, "latest")
+    other.publish("a.b", 2)
+
+    received.wait_for_payloads([1, 2])
 
 
 def test_what_found_no_queue_is_not_taken_for_stored(buses: Buses, observer: Observer) -> None:

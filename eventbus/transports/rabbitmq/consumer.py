@@ -193,7 +193,7 @@ class Consumer:
         self._channel.check()
         lost = [tap.id for tag in self._lost if (tap := self._numbers.get(tag.partition(".")[0]))]
         self._lost.clear()
-        # The server does not tell of a queue that was made anew at once; whoever made it does.
+        # Whoever mended it in this process may have been faster than the server's message.
         if lost := lost or self._topology.known_vanished(self._taps):
             raise self._gone(lost[0])
 
@@ -206,17 +206,13 @@ class Consumer:
     def _look(self) -> None:
         """See that the server answers, and that everything is there."""
         self._look_at = monotonic() + LOOK
-        taps = list(self._taps.values())
-        looks = [names.look_at_queue(tap.queue) for tap in taps]
+        looks = [names.look_at_queue(tap.queue) for tap in self._taps.values()]
         try:
-            _, *answers = self._asker.call(names.look_at_exchange(), *looks)
+            self._asker.call(names.look_at_exchange(), *looks)
         except Missing as error:
             if "exchange" in str(error):
                 self._topology.vanished(self._taps)
             raise
-        for tap, answer in zip(taps, answers, strict=True):
-            if tap.forgotten(answer.message_count, answer.consumer_count):
-                raise self._gone(tap.id)
 
     # -- settling ----------------------------------------------------------------------------
 

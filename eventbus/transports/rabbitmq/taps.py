@@ -45,8 +45,6 @@ class Tap:
         self._open = False
         self._opened_at = 0.0
         self._size = 0.0
-        self._came_before = 0
-        self._starving = self._starved = False
 
     @property
     def tag(self) -> str:
@@ -93,17 +91,6 @@ class Tap:
         if self._open:
             self._open = False
             self._call(spec.Basic.Cancel(self.tag))
-
-    def forgotten(self, waiting: int, consumers: int) -> bool:
-        """Whether the server does not serve us, after all that it says of the queue.
-
-        A quorum queue that is deleted and made anew at once has no consumers, and nobody is told.
-        """
-        served = self.came > self._came_before or len(self._through) >= self._prefetch
-        starves, self._starved = bool(waiting) and self._open and not served, self._starving
-        self._starving, self._came_before = starves, self.came
-        settled = self._open and monotonic() - self._opened_at > QUICK
-        return (settled and not consumers) or (starves and self._starved)
 
     def take(self, budget: Budget) -> list[Delivery]:
         """What is ready and within the budget; the last one may exceed the size."""

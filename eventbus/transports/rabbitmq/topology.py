@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from threading import Lock
@@ -14,6 +15,10 @@ from . import names
 from .errors import Missing
 from .lanes import Asker
 from .registry import Registry
+
+#: Seconds in which the server tells consumers that their queue is gone. A queue that is made anew
+#: before that leaves them behind as consumers that are counted, given messages, and never served.
+SETTLED = 0.5
 
 logger = logging.getLogger("eventbus.transport")
 
@@ -71,7 +76,12 @@ class Topology:
         """See `Transport.drop`."""
         known = self._registry.remove(id)
         with self._lane() as asker:
-            asker.call(spec.Queue.Delete(queue=names.queue(id)))
+            looked, _ = asker.call(
+                names.declare_queue(names.queue(id), names.QUORUM),
+                spec.Queue.Delete(queue=names.queue(id)),
+            )
+            if looked.consumer_count:
+                time.sleep(SETTLED)
         with self._lock:
             self._vanished.discard(id)
         return known
@@ -79,6 +89,8 @@ class Topology:
     def mend(self, ids: Iterable[SubscriptionId]) -> None:
         """Make again what somebody has deleted."""
         lost = list(ids)
+        if any(self.ready(id) is None for id in lost):
+            time.sleep(SETTLED)
         self.make(lost)
         self.vanished(lost)
         for id in lost:
