@@ -6,8 +6,9 @@ from typing import Any
 
 from ..base import SubscriptionId
 from . import filters, names
+from .books import SECOND
 from .link import BAD_FILTER, NO_CONSUMER, NO_STREAM, Link, Refused
-from .streams import SECOND, Stream
+from .streams import Stream
 
 #: Where a consumer begins.
 LATEST: dict[str, Any] = {"deliver_policy": "new"}

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from ..base import Finding
-from . import consumers, names, streams
+from . import books, consumers, names, streams
 from .link import Link
 from .registry import Record
 from .streams import Stream
@@ -88,7 +88,7 @@ async def _subscription(
             yield Finding("warning", subject, f"has no consumer on {stream.name} yet")
             continue
         text = f"{about['num_pending']} waiting, {about['num_ack_pending']} pending"
-        wait = about["config"]["ack_wait"] / streams.SECOND
+        wait = about["config"]["ack_wait"] / books.SECOND
         if about["num_ack_pending"] and not about["num_waiting"]:
             yield Finding("warning", subject, f"{text}, and no member asks for more")
         elif wait > lease:

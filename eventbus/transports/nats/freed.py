@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from ..base import Delivery
-from . import names, streams
+from . import books, names
 from .link import NO_STREAM, Link, Refused
 from .reader import read
 from .sources import Receipt, Source
@@ -38,7 +38,7 @@ async def _store(link: Link, subject: str, data: bytes) -> None:
     except Refused as error:
         if error.code != NO_STREAM:
             raise
-        await streams.ensure(link, names.FREED)
+        await books.ensure(link, names.FREED)
         await link.stored(subject, data)
 
 

@@ -12,6 +12,8 @@ import os
 import selectors
 import socket
 import threading
+import weakref
+from atexit import register
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -19,6 +21,16 @@ Result = TypeVar("Result")
 
 #: Seconds that cancelled tasks get to end.
 LAST_WORDS = 0.2
+
+
+_loops: weakref.WeakSet[Loop] = weakref.WeakSet()
+
+
+@register
+def _abandon_all() -> None:
+    """At exit tasks that were never ended would complain, each in its own way."""
+    for loop in list(_loops):
+        loop.abandon()
 
 
 class Expired(Exception):
@@ -33,8 +45,10 @@ class Loop(asyncio.SelectorEventLoop):
         selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
         super().__init__(selector())
         self._connections: list[asyncio.BaseTransport] = []
+        self._owner = os.getpid()
         # What goes wrong in the client's tasks ends the connection, which is noticed and told.
         self.set_exception_handler(lambda loop, context: None)
+        _loops.add(self)
 
     async def getaddrinfo(self, host: Any, port: Any, **hints: Any) -> Any:
         # In this thread: the usual executor cannot be used while the interpreter ends.
@@ -91,6 +105,8 @@ class Loop(asyncio.SelectorEventLoop):
         """Drop the connection and everything that waits for it; does not wait for the network."""
         if self.is_closed() or self.is_running():
             return
+        if os.getpid() != self._owner:
+            self.detach()
         for connection in self._connections:
             if isinstance(connection, asyncio.WriteTransport):
                 connection.abort()
@@ -108,10 +124,17 @@ class Loop(asyncio.SelectorEventLoop):
         await asyncio.sleep(0)
 
     def detach(self) -> None:
-        """In a forked child: let go of the parent's socket, so that nothing can write to it."""
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for connection in self._connections:
-            found = connection.get_extra_info("socket")
-            if found is not None and found.fileno() >= 0:
-                os.dup2(nowhere, found.fileno())
-        os.close(nowhere)
+        """In a forked child: let go of the parent's sockets, so that nothing can write to them."""
+        if self._owner == os.getpid() or self.is_closed():
+            return
+        self._owner = os.getpid()
+        sockets = [one.get_extra_info("socket") for one in self._connections]
+        # The loop wakes itself up through a pair that the child would share as well.
+        sockets += [getattr(self, "_ssock", None), getattr(self, "_csock", None)]
+        for one in sockets:
+            if one is not None and one.fileno() >= 0:
+                nobody, other = socket.socketpair()
+                nobody.setblocking(False)
+                os.dup2(nobody.fileno(), one.fileno(), inheritable=False)
+                nobody.close()
+                other.close()

@@ -22,7 +22,8 @@ PLACEHOLDER = "_eventbus.topics"
 BELL = "_eventbus.bell"
 
 SUBSCRIPTIONS = "_eventbus.subscription.*"
-WANTED = "_eventbus.wanted.*"
+#: Held by whoever changes streams.
+LOCK = "_eventbus.lock"
 DEAD_LETTERS = "_eventbus.dead.*.*"
 INBOXES = "_eventbus.inbox.*.*"
 
@@ -70,11 +71,6 @@ def epoch(stream: str, created: str) -> str:
 
 def subscription(id: SubscriptionId) -> str:
     return f"_eventbus.subscription.{durable(id)}"
-
-
-def wanted(subject: str) -> str:
-    """Where it is recorded that the stream of topics without a prefix has to have a subject."""
-    return f"_eventbus.wanted.{token(subject)}"
 
 
 def dead(group: str, id: str) -> str:

@@ -16,8 +16,9 @@ import msgspec
 
 from ...patterns import is_literal
 from ..base import StartFrom, SubscriptionId
-from . import consumers, names, reader, streams
+from . import books, consumers, names, reader, streams
 from .link import NO_STREAM, OTHER_LAST, Link, Refused
+from .lock import EXPECTED
 from .streams import Stream, Streams
 
 
@@ -88,10 +89,9 @@ class Registry:
         record = Record(
             *id, time.time(), start_from, {stream.name: stream.created for stream in found}
         )
-        await streams.ensure(link, names.STATE)
-        first = {"Nats-Expected-Last-Subject-Sequence": "0"}
+        await books.ensure(link, names.STATE)
         try:
-            await link.stored(names.subscription(id), _encode(record), first)
+            await link.stored(names.subscription(id), _encode(record), {EXPECTED: "0"})
         except Refused as error:
             existing = await get(link, id)
             if error.code != OTHER_LAST or existing is None:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from ..._ids import new_id
 from ...errors import TransportError
 from ..base import DeadRecord, Delivery, Parked, Settlement
-from . import frames, freed, names, streams
+from . import books, frames, freed, names, streams
 from .link import NO_STREAM, Link, Refused
 from .publishing import Batch, Message
 
@@ -72,7 +72,7 @@ async def store(link: Link, messages: Collection[Message], into: Collection[str]
         raise others[0]
     if missing:
         for name in into:
-            await streams.ensure(link, name)
+            await books.ensure(link, name)
         again = Batch(link)
         await again.send(missing)
         again.raise_errors(None)
@@ -87,5 +87,5 @@ async def _remove_marks(link: Link, deliveries: Iterable[Delivery]) -> None:
 
 async def send_back(link: Link, reply: str, pause: float) -> None:
     """Have an event that is not due delivered again in `pause` seconds."""
-    delay = json.dumps({"delay": int(pause * streams.SECOND)}).encode()
+    delay = json.dumps({"delay": int(pause * books.SECOND)}).encode()
     await link.send(reply, HAND_BACK + b" " + delay)

@@ -18,7 +18,8 @@ from . import frames, names
 from .link import STATUS, Link
 
 #: Seconds for which the server keeps an unanswered pull: so long it may serve one whose member
-#: has no room any more.
+#: has no room any more. For a third of the lease at most, or a dead member's pulls would be
+#: served once more.
 EXPIRES = 3.0
 #: Seconds without an answer after which it is certain that none will come.
 SILENCE = 5.0
@@ -99,8 +100,9 @@ class Source:
 
     async def pull(self, link: Link, count: int, size: int) -> None:
         """Ask for messages, beside what was asked for before."""
-        self._expires_at = monotonic() + EXPIRES + SILENCE
-        await self._pull(link, count, EXPIRES, size)
+        expires = min(EXPIRES, self.lease / 3)
+        self._expires_at = monotonic() + expires + SILENCE
+        await self._pull(link, count, expires, size)
 
     async def _pull(self, link: Link, count: int, expires: float, size: int) -> None:
         if self._subscribed is None:

@@ -11,18 +11,14 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ...errors import TopologyError, TransportUnavailable
+from ...errors import TransportUnavailable
 from . import filters, names
+from .books import SECOND, WINDOW, config
 from .link import IN_USE, NO_STREAM, OVERLAP, Link, Refused
-from .reader import read
+from .lock import Lock
 
-#: Seconds in which the server recognises a second copy of an event: longer than any publish.
-WINDOW = 60
-#: Seconds for which it is remembered what was handed back; a forgotten hand-back is a suspicion.
-FREED_AGE = 86_400
 #: Tries to change a stream that others change meanwhile.
 TRIES = 20
-SECOND = 1_000_000_000
 
 
 class Stream(NamedTuple):
@@ -91,6 +87,7 @@ class Streams:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
+        self._lock = Lock()
 
     async def cover_topic(self, link: Link, topic: str) -> str:
         """Make sure that a stream has this topic; return its name."""
@@ -133,39 +130,24 @@ class Streams:
         free = [s for s in subjects if not any(other.collides(s) for other in others)]
         if topic is not None and not any(filters.covers(subject, topic) for subject in free):
             free.append(topic)
-        if name == names.EVENTS:
-            await _record(link, free)
-        try:
-            await _grow(link, name, free, others)
-        except Refused as error:
-            if error.code not in (OVERLAP, IN_USE):
-                raise
-            # Somebody was faster, or a foreign stream has come between: look again.
+        async with self._lock.held(link):
+            try:
+                await _grow(link, name, free)
+            except Refused as error:
+                if error.code not in (OVERLAP, IN_USE):
+                    raise
+                # Somebody was faster, or a foreign stream has come between: look again.
         await link.send(names.BELL)
 
 
-async def _record(link: Link, subjects: Iterable[str]) -> None:
-    """Write down what the stream has to have, so that no concurrent change can undo it."""
-    await ensure(link, names.STATE)
-    for subject in subjects:
-        await link.stored(names.wanted(subject), subject.encode())
-
-
-async def _grow(link: Link, name: str, subjects: Iterable[str], others: Sequence[Stream]) -> None:
-    """Create the stream, or add to its subjects, until it has what anybody has recorded."""
-    for _ in range(TRIES):
-        wanted = list(subjects)
-        if name == names.EVENTS:
-            wanted += [m.data.decode() for m in await read(link, names.STATE, names.WANTED)]
-        wanted = [s for s in wanted if not any(other.collides(s) for other in others)]
-        stream = await stream_info(link, name)
-        if stream is None:
-            await link.api(f"STREAM.CREATE.{name}", event_config(link, name, _reduced(wanted)))
-            continue
-        missing = _reduced([s for s in wanted if not stream.covers(s)])
-        if not missing:
-            return
-        # What only the narrower ones of the old subjects covered is covered by the new ones.
+async def _grow(link: Link, name: str, subjects: Sequence[str]) -> None:
+    """Create the stream, or add to its subjects."""
+    stream = await stream_info(link, name)
+    if stream is None:
+        await link.api(f"STREAM.CREATE.{name}", event_config(link, name, subjects))
+        return
+    missing = _reduced([subject for subject in subjects if not stream.covers(subject)])
+    if missing:
         kept = [s for s in stream.subjects if not any(filters.covers(m, s) for m in missing)]
         await link.api(f"STREAM.UPDATE.{name}", {**stream.config, "subjects": [*kept, *missing]})
 
@@ -192,50 +174,9 @@ def event_config(link: Link, name: str, subjects: Sequence[str]) -> dict[str, An
     """Nothing is ever discarded silently: there is no limit, and behind one that an operator
     sets, new events are refused."""
     first = [names.PLACEHOLDER] if name == names.EVENTS else []
-    return _config(
+    return config(
         link, name, [*first, *subjects], discard="new", duplicate_window=WINDOW * SECOND
     )
-
-
-def _config(link: Link, name: str, subjects: Sequence[str], **more: object) -> dict[str, Any]:
-    return {
-        "name": name, "subjects": list(subjects), "retention": "limits", "storage": "file",
-        "num_replicas": link.replicas, "max_msgs": -1, "max_bytes": -1, "max_age": 0,
-        "max_consumers": -1, **more,
-    }
-
-
-#: The streams of our books.
-_BOOKS: dict[str, tuple[list[str], dict[str, object]]] = {
-    names.STATE: (
-        [names.SUBSCRIPTIONS, names.WANTED, "_eventbus.started.>"],
-        {"max_msgs_per_subject": 1, "discard": "new"},
-    ),
-    names.DEAD: ([names.DEAD_LETTERS], {"discard": "new", "duplicate_window": WINDOW * SECOND}),
-    names.INBOX: (
-        [names.INBOXES],
-        {"retention": "workqueue", "discard": "new", "duplicate_window": WINDOW * SECOND},
-    ),
-    names.FREED: (
-        ["_eventbus.freed.*.*"], {"storage": "memory", "max_age": FREED_AGE * SECOND}
-    ),
-}
-
-
-async def ensure(link: Link, name: str) -> None:
-    """Make one of our own books if it does not exist."""
-    subjects, more = _BOOKS[name]
-    if await stream_info(link, name) is None:
-        try:
-            await link.api(f"STREAM.CREATE.{name}", _config(link, name, subjects, **more))
-        except Refused as error:
-            if error.code == OVERLAP:
-                raise TopologyError(
-                    f"{link.name}: another stream has subjects under _eventbus, which belong to "
-                    f"{name}: change that stream"
-                ) from None
-            if error.code != IN_USE:
-                raise
 
 
 async def gather(link: Link, requests: Iterable[tuple[str, object]]) -> list[Any]:

@@ -25,7 +25,18 @@ from ..base import (
     SubscriptionInfo,
     no_subscription,
 )
-from . import backlog, doctor, frames, names, publishing, registry, retention, settling, streams
+from . import (
+    backlog,
+    books,
+    doctor,
+    frames,
+    names,
+    publishing,
+    registry,
+    retention,
+    settling,
+    streams,
+)
 from .consumer import NATSConsumer
 from .deadletters import NATSDeadLetters
 from .link import ANSWER_TIMEOUT, CONNECT_TIMEOUT, NO_STREAM, Connector, Link, Refused
@@ -48,7 +59,7 @@ CAPABILITIES = Capabilities(
     concurrent_publish=False,
     notes={
         "durable": "as far as the server's sync_interval goes: two minutes, unless it is set",
-        "deduplicates": f"second copies within {streams.WINDOW} seconds, or the stream's window",
+        "deduplicates": f"second copies within {books.WINDOW} seconds, or the stream's window",
         "leases": "a lease is the consumer's ack_wait: it is lengthened, never shortened",
     },
 )
