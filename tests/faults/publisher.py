@@ -32,6 +32,8 @@ def main() -> None:
         for batch in _batches(events, options.batch):
             publish(bus, journal, batch)
             time.sleep(options.pause)
+        if options.maintain:
+            bus._engine.transport.maintain()
 
 
 def publish(bus: EventBus, journal: Journal, events: list[Event]) -> None:
@@ -79,6 +81,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rejected", type=float, default=0.0)
     parser.add_argument("--unmixed", action="store_true", help="one type per key")
     parser.add_argument("--retention", type=float, default=7 * 86_400.0)
+    parser.add_argument("--maintain", action="store_true", help="clean up at the end")
     parser.add_argument("--sabotage", nargs="*", default=[])
     return parser.parse_args()
 

@@ -179,9 +179,8 @@ def all_away(run: Supervisor) -> None:
 def away_for_long(run: Supervisor) -> None:
     """What is published while no member is there grows older than the retention."""
     run.stop(_served(run))
-    for _ in range(2):
-        run.publisher("--count", 3, "--seed", 1, "--retention", 0.000001)
-        run.wait_for_publishers()
+    run.publisher("--count", 3, "--seed", 1, "--retention", 0.000001, "--maintain")
+    run.wait_for_publishers()
     run.live_member()
     _drain(run)
 
