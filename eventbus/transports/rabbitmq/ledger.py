@@ -19,7 +19,7 @@ from pika import spec
 from ...errors import TransportUnavailable
 from . import names
 from .channel import Channel, Message
-from .errors import lost
+from .errors import alarm, lost
 from .frames import Outgoing, properties, read_properties
 from .sender import Sender
 
@@ -73,11 +73,15 @@ class Reader:
         while not self._came:
             left = deadline - monotonic()
             if left <= 0:
-                raise TransportUnavailable(
-                    f"{self._sender.connection.name}: another process still reads {self._queue}"
-                )
+                raise self._too_late()
             self._channel.check()
             self._sender.connection.pump(left)
+
+    def _too_late(self) -> TransportUnavailable:
+        connection = self._sender.connection
+        if connection.blocked is not None:
+            return alarm(connection.name, connection.blocked)
+        return lost(connection.name, f"another process still reads {self._queue}", "failed")
 
     def _ping(self) -> str:
         self._pings += 1
@@ -110,7 +114,9 @@ def reading(
         yield Reader(sender, queue, channel)
     finally:
         channel.on_message = _ignore
-        if channel.error is None and sender.connection.usable:
+        if sender.connection.blocked is not None:
+            sender.connection.close(0.0)  # It would not answer.
+        elif channel.error is None and sender.connection.usable:
             # Everything that was not acked goes back, and the next reader has its turn.
             channel.close()
 
