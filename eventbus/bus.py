@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 from time import monotonic
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from ._engine.engine import Engine
     from .deadletter import DeadLetters
     from .transports.base import Finding, StartFrom
+
+logger = logging.getLogger("eventbus")
 
 H = TypeVar("H", bound="Handler")
 
@@ -170,9 +174,12 @@ class EventBus:
             start_from=start_from, timeout=timeout,
         )
         engine = self._engine
-        return Subscription(
-            member.id.group, pattern, bound, lambda: engine.unbind(member, binding)
-        )
+
+        def cancel(bus: EventBus = self) -> None:
+            """Keeps the bus alive, as long as somebody can still cancel."""
+            engine.unbind(member, binding)
+
+        return Subscription(member.id.group, pattern, bound, cancel)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """The same as `subscription.cancel()`."""
@@ -251,7 +258,8 @@ class EventBus:
 
         What has not begun is given back. What still runs after the timeout is logged with its
         stack and left behind: its event goes to a peer when its lease ends, or this process.
-        From inside a handler this only requests closing. Calling it again does no harm.
+        From inside a handler this only requests closing, and so it does from a signal handler that
+        cut in upon another call of this bus. Calling it again does no harm.
 
         Args:
             timeout: seconds; `close_timeout` by default.
@@ -332,6 +340,17 @@ class EventBus:
             reconnects=sum(loop.reconnects for loop in self._engine.loops), **totals,
         )
 
+    def __del__(self) -> None:
+        engine: Engine | None = getattr(self, "_engine", None)
+        if engine is None or not engine.busy:
+            return
+        if engine.members:
+            patterns = ", ".join(repr(id.pattern) for id in engine.members)
+            text = f"{self!r} was dropped without close(): it handles {patterns} no longer"
+            logger.warning("%s. Keep a reference to the bus, and close it", text)
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=1)
+        engine.wind_down()
+
     def __repr__(self) -> str:
         return f"EventBus({self.config.location!r}, group={self.config.group!r})"
 
@@ -364,10 +383,14 @@ class EventBus:
     def _after_fork(self) -> None:
         from ._engine import lifecycle
 
-        lifecycle.abandon(self._engine)
+        parent = self._engine
+        parent.dispatcher.abandon()
+        lifecycle.abandon(parent)
         self._lock = Lock()
         self._started = 0
         self._engine = self._make_engine()
+        if parent.closing.is_set():
+            self._engine.close()
 
     def _make_engine(self) -> Engine:
         from ._engine import lifecycle

@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from threading import Event, Thread
-from time import monotonic
+from threading import Thread
+from time import monotonic, sleep
 
-from ..errors import ConfigurationError, TransportError
+from ..errors import TransportError
 from ..transports.base import Budget, Consumer, Delivery, SubscriptionId, Transport
 from .binding import Binding
 from .breaker import Breaker
@@ -23,6 +23,7 @@ from .member import Member
 from .outcomes import Outcomes
 from .quarantine import Quarantine
 from .reconnect import PERMANENT_ERRORS, Reconnect
+from .switch import Switch
 from .watchdog import Watchdog
 
 logger = logging.getLogger("eventbus.consumer")
@@ -50,11 +51,13 @@ class ConsumerLoop:
         handler_timeout: seconds after which a handler is reported, or `None`.
         maintenance: done now and then by the thread.
         name: of the thread and in log lines.
+        ended: called by the thread when it ends.
     """
 
     def __init__(
         self, transport: Transport, dispatcher: Dispatcher, *, lease: float,
         handler_timeout: float | None, maintenance: Maintenance, name: str,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._maintenance = maintenance
         self.members: tuple[Member, ...] = ()
@@ -64,19 +67,22 @@ class ConsumerLoop:
         self._dispatcher = dispatcher
         self._renewal = lease / 3
         self._name = name
+        self._ended = ended
         self._outcomes = Outcomes(transport.capabilities)
         self._quarantine = Quarantine(dispatcher, self._outcomes)
         self._watchdog = Watchdog(dispatcher, handler_timeout)
         self._commands: deque[Callable[[Consumer], None]] = deque()
-        self._wakeup = Event()
-        self._interrupt = Event()
+        self._attached: set[Member] = set()
+        self._wakeup = Switch()
+        self._interrupt = Switch()
         self._limited = False
         self._settle_at = 0.0
         self._stuck = False
         self._consumer: Consumer | None = None
-        self._deadline: float | None = None
+        self._deadlines: list[float] = []
+        self._over = False
         self._thread: Thread | None = None
-        self.finished = Event()
+        self.finished = Switch()
         self.drained = False
 
     # -- any thread ------------------------------------------------------------------------
@@ -103,12 +109,17 @@ class ConsumerLoop:
 
     def drain(self, deadline: float) -> None:
         """Stop fetching, wait for running handlers until `deadline`, settle, disconnect."""
-        self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
-        self._interrupt.set()
+        self.ask_to_drain(deadline)
         self.wake()
         if self._thread is None:
             self.drained = True
             self.finished.set()
+
+    def ask_to_drain(self, deadline: float) -> None:
+        """The same without waking the thread: takes no lock, so a signal handler may call it."""
+        self._deadlines.append(deadline)
+        self._interrupt.set()
+        self._wakeup.set()
 
     def wake(self) -> None:
         """End whatever wait the thread is in."""
@@ -133,27 +144,25 @@ class ConsumerLoop:
     def _main(self) -> None:
         try:
             reconnect = Reconnect(self._name, self._interrupt, self._session_failed)
-            while not self._expired():
+            while not self._over and not self._expired():
                 reconnect.run(self._session)
-                if self.drained or self._deadline is None:
-                    break
-                self._finish_disconnected()
+                if not self._over:
+                    self._finish_disconnected()
         finally:
             for member in self.members:
                 member.state = "closed"
             self.finished.set()
+            self._ended()
 
     def _finish_disconnected(self) -> None:
         """Draining without a connection: try once more, for acks are worth it."""
         if not self._held() and not self._outcomes.settlement:
-            self.drained = True
-            self._deadline = monotonic()
+            self.drained = self._over = True
             return
-        self._wakeup.clear()
-        self._wakeup.wait(RECONNECT_PAUSE)
+        sleep(RECONNECT_PAUSE)
         try:
             self._session()
-        except (TransportError, ConfigurationError) as error:
+        except Exception as error:
             logger.debug("%s: still disconnected while closing: %s", self._name, error)
 
     def _session(self) -> None:
@@ -163,11 +172,10 @@ class ConsumerLoop:
         undone = self._outcomes.settlement
         consumer = self._transport.consumer([*self._held(), *undone.acks, *undone.releases])
         self._consumer = consumer
-        self._commands.clear()
+        self._attached.clear()
         try:
             for member in self.members:
-                if not member.removed:
-                    self._attach(consumer, member)
+                self._attach(consumer, member)
             self._serve(consumer)
         finally:
             self._consumer = None
@@ -181,7 +189,7 @@ class ConsumerLoop:
                 member.state = "failed" if failed else "connecting"
 
     def _attach(self, consumer: Consumer, member: Member) -> None:
-        if member.removed:
+        if member.removed or member in self._attached:
             return
         # From now on: a dropped subscription is not to replay what it had settled long ago.
         if self._transport.declare(member.id, "latest"):
@@ -191,13 +199,17 @@ class ConsumerLoop:
                 "has lost with it are lost", member.label,
             )
         consumer.attach(member.id)
+        self._attached.add(member)
         if member.state != "paused":
             member.state = "running"
 
     def _detach(self, consumer: Consumer, member: Member) -> None:
-        consumer.detach(member.id)
         self._hand_back(member)
         member.state = "closed"
+        successor = any(m.id == member.id and not m.removed for m in self.members)
+        if member in self._attached and not successor:
+            consumer.detach(member.id)
+        self._attached.discard(member)
 
     def _disown(self) -> None:
         for member in self.members:
@@ -214,7 +226,7 @@ class ConsumerLoop:
         while True:
             while self._commands:
                 self._commands.popleft()(consumer)
-            if self._deadline is not None and not draining:
+            if self._deadlines and not draining:
                 draining = True
                 self._begin_draining()
             self._collect()
@@ -249,7 +261,7 @@ class ConsumerLoop:
         self._collect()
         self._settle(consumer)
         self.drained = not self._held()
-        self._deadline = monotonic()
+        self._over = True
 
     def _collect(self) -> None:
         for member in self.members:
@@ -339,7 +351,7 @@ class ConsumerLoop:
         budgets = {} if draining else self._budgets()
         # When all members wait for events already, it would end it for nothing.
         self._limited = any(m.id not in budgets for m in self.members if m.may_fetch)
-        if self._commands or (self._deadline is not None and not draining):
+        if self._commands or (self._deadlines and not draining):
             return
         if not budgets:
             self._wakeup.wait(timeout)
@@ -391,4 +403,4 @@ class ConsumerLoop:
                 self._outcomes.release(member, [delivery])
 
     def _expired(self) -> bool:
-        return self._deadline is not None and monotonic() >= self._deadline
+        return monotonic() >= min(self._deadlines, default=float("inf"))

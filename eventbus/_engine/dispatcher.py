@@ -9,6 +9,7 @@ and a refused submit is how a loop learns of the exit.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
@@ -48,6 +49,7 @@ class Running(msgspec.Struct, gc=False, eq=False):
     attempt: Attempt
     since: float
     warned: bool = False
+    reported: bool = False
 
 
 class Dispatcher:
@@ -77,6 +79,7 @@ class Dispatcher:
         self._active = 0
         self._holds = 0
         self._stopping = False
+        self._forked = False
         self._mean = 0.0
         self.taken = 0
         self._taken_at_tick = 0
@@ -145,6 +148,10 @@ class Dispatcher:
             executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(wait=False)
+
+    def abandon(self) -> None:
+        """In a forked child: nobody works there."""
+        self._forked = True
 
     # -- worker loops ----------------------------------------------------------------------
 
@@ -235,6 +242,10 @@ class Dispatcher:
             )
         finally:
             del self.running[ident]
+        if self._forked:
+            # The handler has called `fork` and comes back in the child, where this loop, its queue
+            # and its executor are copies: there is nothing to go back to.
+            os._exit(0)
         now = perf_counter()
         surplus = now - since - self._mean
         self._mean += (LONGER if surplus > 0 else SHORTER) * surplus

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
 from itertools import count
-from threading import Event as Flag
 from threading import Lock, get_ident
 from time import monotonic
+from types import FrameType
 
 from ..config import EventBusConfig
-from ..errors import BusClosedError, ConfigurationError, TransportError
+from ..errors import BusClosedError, ConfigurationError, SerializationError, TransportError
 from ..event import Event
 from ..patterns import check_group, with_prefix
 from ..retry import RetryPolicy
 from ..transports import make_transport
 from ..transports.base import (
     DeadLetterStore,
+    Delivery,
     Finding,
     StartFrom,
     SubscriptionId,
     SubscriptionInfo,
     Transport,
 )
+from ..wire import decode
 from .binding import Binding, Handler, Middleware
 from .consumer import ConsumerLoop
 from .dispatcher import Dispatcher
@@ -32,7 +35,9 @@ from .member import Member
 from .publisher import Publisher
 from .reconnect import until_available
 from .runner import HandlerRunner
+from .signals import is_within
 from .soon import Soon
+from .switch import Switch
 from .watchdog import stack_of
 
 logger = logging.getLogger("eventbus")
@@ -41,6 +46,8 @@ logger = logging.getLogger("eventbus")
 GRACE = 0.5
 #: Seconds between two looks at the broker's backlog while joining.
 JOIN_POLL = 0.01
+#: Seconds between two looks whether the bus is closed while `publish_soon` is flushed.
+FLUSH_POLL = 0.1
 
 _numbers = count(1)
 
@@ -57,17 +64,21 @@ class Engine:
             self.transport, prefix=config.prefix, limit=config.max_event_bytes,
             timeout=config.publish_timeout, maintenance=self.maintenance,
         )
-        self.soon = Soon(self.publisher, f"{self.name}-publisher")
+        self.soon = Soon(self.publisher, f"{self.name}-publisher", self._thread_ended)
         self.dispatcher = Dispatcher(
             HandlerRunner(config.prefix), cap=config.max_concurrent_handlers,
             starving=self._starving, stopped=self.stop_handling, name=f"{self.name}-worker",
         )
         self.members: dict[SubscriptionId, Member] = {}
         self.loops: list[ConsumerLoop] = []
-        self.closing = Flag()
+        #: Nobody publishes any more, but for handlers that still run.
+        self.closing = Switch()
+        #: No handler begins any more: the bus closes, or the interpreter exits.
+        self.ending = Switch()
+        self._deadlines: list[float] = []
+        self._unattended = False
         self._middleware = middleware
         self._lock = Lock()
-        self._deadline: float | None = None
         self._warned_group = False
 
     # -- subscribing -------------------------------------------------------------------------
@@ -79,17 +90,17 @@ class Engine:
         """Make a handler live; returns when its durable subscription exists."""
         id = self.subscription_id(pattern, group)
         self.check_start(start_from)
-        self._check_open()
+        self._check_handling()
         if id not in self.members:
             self.declare(id, start_from, timeout)
         with self._lock:
-            self._check_open()
+            self._check_handling()
             member = self.members.get(id) or self._member(id, start_from)
             binding = Binding(handler, name, retry or self.config.retry, member)
             member.add(binding, self._middleware)
             if id not in self.members:
+                self._serve(member)
                 self.members[id] = member
-                self._loop().add(member)
         return member, binding
 
     def subscription_id(self, pattern: str, group: str | None) -> SubscriptionId:
@@ -111,9 +122,14 @@ class Engine:
 
     def declare(self, id: SubscriptionId, start_from: StartFrom, timeout: float | None) -> None:
         """Create the durable subscription, waiting for the broker up to `timeout` seconds."""
-        until_available(
-            lambda: _declare(self.transport, id, start_from), timeout=timeout, stop=self.closing
-        )
+        try:
+            until_available(
+                lambda: _declare(self.transport, id, start_from), timeout=timeout,
+                stop=self.closing,
+            )
+        except TransportError:
+            self._check_open()
+            raise
 
     def unbind(self, member: Member, binding: Binding) -> None:
         """Stop a handler; the member goes with its last one."""
@@ -142,16 +158,21 @@ class Engine:
             concurrency=self.config.max_concurrent_handlers,
         )
 
-    def _loop(self) -> ConsumerLoop:
+    def _serve(self, member: Member) -> None:
         if self.loops and not self.transport.capabilities.consumer_per_subscription:
-            return self.loops[0]
+            self.loops[0].add(member)
+            return
         loop = ConsumerLoop(
             self.transport, self.dispatcher, lease=self.config.lease,
             handler_timeout=self.config.handler_timeout, maintenance=self.maintenance,
-            name=f"{self.name}-consumer-{len(self.loops) + 1}",
+            name=f"{self.name}-consumer-{len(self.loops) + 1}", ended=self._thread_ended,
         )
+        loop.add(member)
         self.loops.append(loop)
-        return loop
+        # Whoever began to end it before this line has not seen this loop.
+        if self._deadlines:
+            loop.drain(min(self._deadlines))
+            self._check_handling()
 
     def _starving(self) -> None:
         for loop in self.loops:
@@ -160,6 +181,11 @@ class Engine:
     def _check_open(self) -> None:
         if self.closing.is_set():
             raise BusClosedError("the bus is closed: it neither publishes nor subscribes any more")
+
+    def _check_handling(self) -> None:
+        self._check_open()
+        if self.ending.is_set():
+            raise BusClosedError("the interpreter is exiting: no handler begins any more")
 
     def _warn_default_group(self) -> None:
         if self._warned_group or not self.transport.capabilities.multi_process:
@@ -204,15 +230,16 @@ class Engine:
 
     def join(self, timeout: float | None) -> bool:
         """Wait until the backlog of now is settled."""
-        deadline = None if timeout is None else monotonic() + timeout
-        if not self.soon.flush(timeout):
+        deadline = float("inf") if timeout is None else monotonic() + timeout
+        while not self.soon.flush(max(0.0, min(FLUSH_POLL, deadline - monotonic()))):
+            if monotonic() >= deadline or self.closing.is_set():
+                return False
+        if self.closing.is_set():
             return False
         mark = self.transport.mark()
         for member in list(self.members.values()):
             while self.transport.backlog(member.id, mark):
-                if deadline is not None and monotonic() >= deadline:
-                    return False
-                if self.closing.wait(JOIN_POLL):
+                if monotonic() >= deadline or self.ending.wait(JOIN_POLL):
                     return False
         return True
 
@@ -259,50 +286,106 @@ class Engine:
 
     def stop_handling(self, timeout: float | None = None) -> None:
         """Begin no further handler; does not wait. Publishing goes on."""
+        self._end_handling(timeout)
+        for loop in tuple(self.loops):
+            loop.wake()
+
+    def _end_handling(self, timeout: float | None) -> None:
         seconds = self.config.close_timeout if timeout is None else timeout
-        deadline = monotonic() + seconds
-        with self._lock:
-            self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
-            loops = list(self.loops)
-        for loop in loops:
-            loop.drain(self._deadline)
+        self._deadlines.append(monotonic() + seconds)
+        self.ending.set()
+        deadline = min(self._deadlines)
+        for loop in tuple(self.loops):
+            loop.ask_to_drain(deadline)
 
     def finish_handling(self) -> bool:
         """Stop handling and wait for running handlers; publishing goes on."""
         self.stop_handling()
-        deadline = self._deadline or 0.0
-        finished = all([self._wait_for(loop, deadline) for loop in self.loops])
-        self._report_stuck()
-        return finished
+        return self._wait_for_loops(min(self._deadlines) + GRACE)
 
     def close(self, timeout: float | None = None) -> bool:
-        """See `EventBus.close`."""
+        """See `EventBus.close`. Whoever must not wait only requests it."""
+        if self._must_not_wait(sys._getframe(1)):
+            self._request_close(timeout)
+            return False
         seconds = self.config.close_timeout if timeout is None else timeout
         deadline = monotonic() + seconds
         self.closing.set()
         self.stop_handling(seconds)
-        if self.dispatcher.in_worker():
-            return False
+        return self._complete(deadline)
+
+    def _must_not_wait(self, caller: FrameType) -> bool:
+        """In a handler; or in a signal handler that cut in upon a call of this very bus.
+
+        What that call holds is not free before the signal handler returns.
+        """
+        parts = (self, self.publisher, self.soon, self.transport, self.transport.dead_letters)
+        return self.dispatcher.in_worker() or is_within(parts, caller)
+
+    def _request_close(self, timeout: float | None = None) -> None:
+        """Let the last of the bus's own threads close it. Takes no lock and wakes nobody.
+
+        Not even the consumer: its `wake` is the transport's, which may take a lock.
+        """
+        self._unattended = True
+        self.closing.set()
+        self._end_handling(timeout)
+
+    @property
+    def busy(self) -> bool:
+        """Whether threads of the bus are there that nobody has asked to end."""
+        running = any(not loop.finished.is_set() for loop in self.loops)
+        return not self.ending.is_set() and (running or self.soon.threaded)
+
+    def wind_down(self) -> None:
+        """Nobody can reach the bus any more: let its threads finish. Does not wait."""
+        self._request_close()
+        self.soon.end()
+
+    def send_at_once(self) -> None:
+        """`publish_soon` sends in the calling thread from now on: the process may end any time."""
+        self.soon.send_at_once()
+
+    def _complete(self, deadline: float) -> bool:
         self.soon.flush(max(0.0, deadline - monotonic()))
-        drained = all([self._wait_for(loop, deadline) for loop in self.loops])
+        drained = self._wait_for_loops(deadline + GRACE)
         # Again: handlers that finished meanwhile may have queued something.
         flushed = self.soon.close(max(0.0, deadline - monotonic()))
-        self._report_stuck()
         self.dispatcher.stop()
         self.transport.close()
         return flushed and drained
 
-    def _wait_for(self, loop: ConsumerLoop, deadline: float) -> bool:
-        ended = loop.finished.wait(max(0.0, deadline - monotonic()) + GRACE)
-        return ended and loop.drained
+    def _wait_for_loops(self, limit: float) -> bool:
+        ended = [loop.finished.wait(max(0.0, limit - monotonic())) for loop in tuple(self.loops)]
+        drained = all(ended) and all(loop.drained for loop in self.loops)
+        if not drained:
+            self._report_stuck()
+        return drained
+
+    def _thread_ended(self) -> None:
+        """Called by each thread of the bus but the workers, as the last thing it does."""
+        if self._unattended and all(loop.finished.is_set() for loop in self.loops):
+            self._complete(min(self._deadlines))
 
     def _report_stuck(self) -> None:
         for ident, running in list(self.dispatcher.running.items()):
+            if running.reported:
+                continue
+            running.reported = True
+            delivery = running.attempt.delivery
             logger.warning(
-                "close: handler %s still runs; its event (topic %s) stays unsettled and goes to "
-                "a peer. It is here:\n%s", running.attempt.binding.name,
-                running.attempt.delivery.topic, stack_of(ident),
+                "close: handler %s still runs; its event %s (topic %s) stays unsettled, and goes "
+                "to a peer when its lease ends, or this process. It is here:\n%s",
+                running.attempt.binding.name, _event_id(delivery, self.config.prefix),
+                delivery.topic, stack_of(ident),
             )
+
+
+def _event_id(delivery: Delivery, prefix: str) -> str:
+    try:
+        return decode(delivery.data, topic=delivery.topic, prefix=prefix).id
+    except SerializationError:
+        return "of unknown id"
 
 
 def _declare(transport: Transport, id: SubscriptionId, start_from: StartFrom) -> None:

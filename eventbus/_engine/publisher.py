@@ -15,6 +15,7 @@ from threading import Lock
 from time import monotonic, sleep
 from typing import Any, Literal
 
+from .._lock import OwnedLock
 from ..errors import PublishError, TransportError, TransportUnavailable
 from ..event import Event
 from ..patterns import topic_of
@@ -73,7 +74,7 @@ class Publisher:
         self._timeout = timeout
         self._direct = transport.capabilities.concurrent_publish
         self._deduplicates = transport.capabilities.deduplicates
-        self._lock = Lock()
+        self._lock = OwnedLock()
         self._count_lock = Lock()
         self._queue: deque[_Ticket] = deque()
         self.published = 0
@@ -158,13 +159,16 @@ class Publisher:
             return
         ticket = _Ticket(records)
         self._queue.append(ticket)
-        if not self._lock.acquire(timeout=max(0.001, deadline - monotonic())):
+        if self._lock.mine():  # A signal handler on top of a publish.
             raise self._not_sent(ticket)
         try:
+            if not self._lock.acquire(timeout=max(0.001, deadline - monotonic())):
+                raise self._not_sent(ticket)
             if not ticket.done:
                 self._lead(deadline, wait)
         finally:
-            self._lock.release()
+            if self._lock.mine():
+                self._lock.release()
         if ticket.error is not None:
             raise ticket.error
 

@@ -1,4 +1,4 @@
-"""`run`: block until a signal asks to stop."""
+"""`run`: block until a signal asks to stop. And what a signal handler may not do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Collection
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,21 @@ logger = logging.getLogger("eventbus")
 POLL = 0.1
 
 
+def is_within(parts: Collection[object], frame: FrameType | None) -> bool:
+    """Whether a frame, or one that it was called from, is a method of one of these.
+
+    A signal handler runs on top of the frame it cut in upon. That one may hold a lock, and does
+    not go on before the handler returns.
+    """
+    wanted = {id(part) for part in parts}
+    while frame is not None:
+        ours = str(frame.f_globals.get("__name__", "")).startswith("eventbus.")
+        if ours and id(frame.f_locals.get("self")) in wanted:
+            return True
+        frame = frame.f_back
+    return False
+
+
 class _Signals:
     """Remembers signals in plain attributes; a second one ends the process at once."""
 
@@ -32,15 +48,33 @@ class _Signals:
             return
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._on_signal)
+        _installed.append(self)
 
     def restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        if self in _installed:
+            _installed.remove(self)
+        while self._before:
+            number, handler = self._before.popitem()
+            # `None` stands for a handler that was not installed from Python.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
             os._exit(128 + number)
         self.received = number
+
+
+#: At most one: `run` in the main thread.
+_installed: list[_Signals] = []
+
+
+def _after_fork_in_child() -> None:
+    """A child that a handler of events forked is not the service: a signal ends it as usual."""
+    for signals in list(_installed):
+        signals.restore()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class _Starter(threading.Thread):
@@ -59,14 +93,14 @@ class _Starter(threading.Thread):
 
 
 def run_until_signal(bus: EventBus) -> None:
-    """Start the bus, wait for SIGTERM, SIGINT or `close`, and close it."""
+    """Start the bus, wait for SIGTERM, SIGINT, `close` or the interpreter's exit; close it."""
     signals = _Signals()
     signals.install()
-    closing = bus._engine.closing
+    ending = bus._engine.ending
     starter = _Starter(bus)
     try:
         starter.start()
-        while signals.received is None and starter.error is None and not closing.wait(POLL):
+        while signals.received is None and starter.error is None and not ending.wait(POLL):
             pass
         if signals.received is not None:
             logger.info("stopping on %s", signal.Signals(signals.received).name)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
-from threading import Condition, Thread
+from threading import Condition, Thread, current_thread
 
 from ..errors import BusClosedError, PublishError
 from ..event import Event
@@ -12,14 +13,26 @@ from .publisher import CHUNK, Publisher
 
 #: Events that may wait: a burst of ten chunks. More would hide that the broker is away.
 CAPACITY = 10_000
+#: Seconds to wait for the thread when it has nothing left to do.
+FAREWELL = 0.2
 
 
 class Soon:
-    """A bounded queue before the publisher; its daemon thread starts with the first event."""
+    """A bounded queue before the publisher; its daemon thread starts with the first event.
 
-    def __init__(self, publisher: Publisher, name: str) -> None:
+    Args:
+        publisher: who sends.
+        name: of the thread.
+        ended: called by the thread when it ends.
+    """
+
+    def __init__(
+        self, publisher: Publisher, name: str, ended: Callable[[], None] = lambda: None
+    ) -> None:
         self._publisher = publisher
         self._name = name
+        self._ended = ended
+        self._inline = False
         self._changed = Condition()
         self._queue: deque[tuple[Event, Future[Event]]] = deque()
         self._sending = 0
@@ -38,7 +51,7 @@ class Soon:
                 future.set_exception(_refusal(event))
                 return future
             self._queue.append((event, future))
-            threaded = self._start()
+            threaded = not self._inline and self._start()
             self._changed.notify_all()
         if not threaded:
             self._send_next()
@@ -48,6 +61,21 @@ class Soon:
         """Wait until all that was queued is sent or has failed."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._queue and not self._sending, timeout)
+
+    def send_at_once(self) -> None:
+        """From now on `add` itself sends: the process may end before a thread gets its turn."""
+        self._inline = True
+
+    @property
+    def threaded(self) -> bool:
+        """Whether the thread is there."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def end(self) -> None:
+        """Let the thread send what is queued and end. Does not wait."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def close(self, timeout: float) -> bool:
         """Flush, fail what is left, and let the thread end."""
@@ -60,8 +88,8 @@ class Soon:
         for event, future in left:
             if future.set_running_or_notify_cancel():
                 future.set_exception(_too_late(event))
-        if flushed and self._thread is not None:
-            self._thread.join(timeout=1.0)
+        if flushed and self._thread not in (None, current_thread()):
+            self._thread.join(timeout=FAREWELL)
         return flushed
 
     def _start(self) -> bool:
@@ -79,8 +107,9 @@ class Soon:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._closed)
                 if not self._queue:
-                    return
+                    break
             self._send_next()
+        self._ended()
 
     def _send_next(self) -> None:
         with self._changed:

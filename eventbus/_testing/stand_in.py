@@ -9,10 +9,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextvars import Context
 from dataclasses import replace
-from typing import cast
 
 from .._engine.binding import Binding
-from .._engine.consumer import ConsumerLoop
 from .._engine.engine import Engine
 from .._engine.member import Member
 from ..bus import EventBus
@@ -74,8 +72,8 @@ class StandIn(Engine):
         future.set_result(event)
         return future
 
-    def _loop(self) -> ConsumerLoop:
-        return cast("ConsumerLoop", _NoLoop())
+    def _serve(self, member: Member) -> None:
+        member.state = "running"
 
     def _handle(self, records: Sequence[Record]) -> None:
         turn = self._turn
@@ -127,13 +125,6 @@ class _Turn(threading.local):
 
     pending: deque[tuple[Record, int]] | None = None
     depth = 0
-
-
-class _NoLoop:
-    """Instead of a consumer thread."""
-
-    def add(self, member: Member) -> None:
-        member.state = "running"
 
 
 def _live(engine: Engine) -> list[Member]:

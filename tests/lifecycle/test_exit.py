@@ -2,40 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import textwrap
 import time
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-NO_EARLY_HOOK = """\
-import concurrent.futures.thread, threading
-threading._register_atexit = None
-"""
-
-
-@pytest.fixture(params=["memory:", "sqlite:///{}/events.db"], ids=["memory", "sqlite"])
-def url(request, tmp_path):
-    return request.param.format(tmp_path)
-
-
-def start(script: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script), *arguments], text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-
-def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    process = start(script, *arguments)
-    out, err = process.communicate(timeout=40)
-    return subprocess.CompletedProcess([], process.returncode, out, err)
-
+from tests.lifecycle.scripts import NO_EARLY_HOOK, run
 
 ENDS = """
     import sys, time
@@ -82,25 +54,136 @@ def test_what_was_not_handled_at_exit_is_handled_by_the_next_process(tmp_path):
     assert int(first.stdout) + int(second.stdout.splitlines()[1]) == 5000
 
 
-def test_an_atexit_hook_can_still_publish_and_close(url):
-    result = run(
+HOOK = """
+    import atexit, sys
+    BEFORE
+    from eventbus import EventBus
+    bus = EventBus(sys.argv[1], group="g", environ={})
+    def last_words():
+        bus.publish("a.c", 1)
+        bus.publish_soon("a.c", 2).result(5)
+        for n in range(200):
+            bus.publish_soon("a.c", n)
+        CLOSE
+    AFTER
+    bus.subscribe("a.b", print, name="h")
+    bus.publish("a.b", 1)
+    bus.publish_soon("a.b", 2)
+    bus.join(10)
+"""
+
+
+def hook(when: str, close: str) -> str:
+    script = HOOK.replace("CLOSE", close)
+    # Hooks run in the opposite order: one that was registered first is the last to run.
+    script = script.replace("BEFORE", "atexit.register(lambda: last_words())" * (when == "before"))
+    return script.replace("AFTER", "atexit.register(last_words)" * (when == "after"))
+
+
+@pytest.mark.parametrize("early", ["", NO_EARLY_HOOK], ids=["early-hook", "no-early-hook"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_atexit_hook_can_still_publish_and_close(url, when, early):
+    result = run(early + textwrap.dedent(hook(when, "print(bus.close())")), url)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1] == "True"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_an_atexit_hook_publishes_is_stored_without_close(sqlite_url, when):
+    result = run(hook(when, "pass"), sqlite_url)
+    assert (result.returncode, result.stderr) == (0, "")
+    count = run(
         """
-        import atexit, sys
+        import sys
         from eventbus import EventBus
-        bus = EventBus(sys.argv[1], group="g", environ={})
-        def last_words():
-            bus.publish("a.c", 1)
-            bus.publish_soon("a.c", 2).result(5)
-            print(bus.close())
-        atexit.register(last_words)
-        bus.subscribe("a.b", print, name="h")
-        bus.publish("a.b", 1)
-        bus.join(10)
+        bus = EventBus(sys.argv[1], group="counting", environ={})
+        seen = []
+        bus.subscribe("a.c", seen.append, name="h", start_from="earliest")
+        print(bus.join(20), len(seen), bus.close())
         """,
+        sqlite_url,
+    )
+    assert count.stdout == "True 202 True\n"
+
+
+@pytest.mark.parametrize("early", ["", NO_EARLY_HOOK], ids=["early-hook", "no-early-hook"])
+@pytest.mark.parametrize("fresh", [False, True], ids=["same-bus", "new-bus"])
+def test_nobody_begins_to_handle_in_an_atexit_hook(url, early, fresh):
+    """A consumer that began now would take events and never get to them."""
+    result = run(
+        early + textwrap.dedent(
+            """
+            import atexit, sys
+            from eventbus import BusClosedError, EventBus
+            bus = EventBus(sys.argv[1], group="g", environ={})
+            def too_late():
+                late = EventBus(sys.argv[1], group="g", environ={}) if FRESH else bus
+                late.publish("a.b")
+                try:
+                    late.subscribe("a.b", print, name="h")
+                except BusClosedError as error:
+                    print("refused:", error)
+                late.publish("a.b")
+                print(late.close())
+            # Runs after the hook of eventbus itself.
+            atexit.unregister(too_late)
+            import eventbus._engine.lifecycle as lifecycle
+            atexit.unregister(lifecycle._exit_ends)
+            atexit.register(too_late)
+            atexit.register(lifecycle._exit_ends)
+            """
+        ).replace("FRESH", str(fresh)),
         url,
     )
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.splitlines()[-1] == "True"
+    assert result.stdout == (
+        "refused: the interpreter is exiting: no handler begins any more\nTrue\n"
+    )
+
+
+def test_a_service_in_a_thread_ends_with_the_main_thread(url):
+    """Python runs its exit callbacks before it joins the thread that `run` is in."""
+    result = run(
+        """
+        import sys, threading, time
+        from eventbus import EventBus
+        bus = EventBus(sys.argv[1], group="g", environ={})
+        live = threading.Event()
+        bus.on("a.b", lambda event: live.set(), name="h")
+        service = threading.Thread(target=bus.run)
+        service.start()
+        while not live.wait(0.01):
+            bus.publish("a.b")
+        print(time.monotonic(), flush=True)
+        """,
+        url,
+    )
+    assert time.monotonic() - float(result.stdout) < 5
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_many_buses_share_the_time_that_handlers_have_at_exit(url):
+    result = run(
+        """
+        import sys, threading, time
+        from eventbus import EventBus
+        begun = threading.Semaphore(0)
+        def handle(event):
+            begun.release()
+            threading.Event().wait()
+        buses = []
+        for n in range(8):
+            bus = EventBus(sys.argv[1], group=f"g{n}", environ={}, close_timeout=1.0)
+            bus.subscribe("a.b", handle, name="h")
+            bus.publish("a.b")
+            assert begun.acquire(timeout=10)
+            buses.append(bus)
+        print(time.monotonic(), flush=True)
+        """,
+        url,
+    )
+    assert time.monotonic() - float(result.stdout) < 5
+    assert result.returncode == 0
 
 
 def test_publish_soon_is_flushed_at_exit(tmp_path):
@@ -120,95 +203,6 @@ def test_publish_soon_is_flushed_at_exit(tmp_path):
     )
     result = run(script.replace("BODY", count), url)
     assert result.stdout == "3000\n"
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_run_drains_on_a_signal_and_leaves_with_zero(url, number):
-    process = start(
-        """
-        import signal, sys, time
-        from eventbus import EventBus
-        bus = EventBus(sys.argv[1], group="g", environ={})
-        @bus.on("a.b")
-        def handle(event):
-            while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-                time.sleep(0.01)
-            print("begun", flush=True)
-            time.sleep(0.5)
-            print("done", flush=True)
-        bus.start()
-        bus.publish("a.b")
-        bus.run()
-        print("closed")
-        """,
-        url,
-    )
-    assert process.stdout.readline() == "begun\n"
-    process.send_signal(number)
-    out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (0, "done\nclosed\n", "")
-
-
-def test_a_second_signal_forces_the_end(url):
-    process = start(
-        """
-        import signal, sys, threading, time
-        from eventbus import EventBus
-        bus = EventBus(sys.argv[1], group="g", environ={})
-        @bus.on("a.b")
-        def handle(event):
-            while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-                time.sleep(0.01)
-            print("begun", flush=True)
-            threading.Event().wait()
-        bus.start()
-        bus.publish("a.b")
-        bus.run()
-        """,
-        url,
-    )
-    assert process.stdout.readline() == "begun\n"
-    process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + 20
-    while process.poll() is None and time.monotonic() < deadline:
-        # Repeated until it is seen: the first one may not have been taken in yet.
-        time.sleep(0.2)
-        process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=5)
-    assert process.returncode == 128 + signal.SIGTERM
-
-
-def test_a_forked_child_publishes_on_connections_of_its_own(tmp_path):
-    result = run(
-        """
-        import os, sys, warnings
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from eventbus import EventBus
-        bus = EventBus(sys.argv[1], group="g", environ={})
-        seen = []
-        bus.subscribe("a.b", lambda event: seen.append(event.payload), name="h")
-        bus.publish("a.b", "parent")
-        children = []
-        for n in range(3):
-            pid = os.fork()
-            if pid == 0:
-                assert not bus.health().subscriptions
-                bus.publish("a.b", f"child {n}")
-                os._exit(0 if bus.close() else 1)
-            children.append(pid)
-        print([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children])
-        bus.publish("a.b", "parent again")
-        print(bus.join(20), sorted(seen))
-        print(bus.close())
-        """,
-        f"sqlite:///{tmp_path}/events.db",
-    )
-    assert result.stderr == ""
-    assert result.stdout.splitlines() == [
-        "[0, 0, 0]",
-        "True ['child 0', 'child 1', 'child 2', 'parent', 'parent again']",
-        "True",
-    ]
 
 
 def test_a_handler_that_never_ends_does_not_hold_the_exit_longer_than_close_timeout(url):

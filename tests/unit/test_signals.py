@@ -17,7 +17,7 @@ class Bus:
     """A bus that does what it is told when it is started and closed."""
 
     def __init__(self, on_start=lambda: None, on_close=lambda: None):
-        self._engine = SimpleNamespace(closing=threading.Event())
+        self._engine = SimpleNamespace(ending=threading.Event())
         self._on_start = on_start
         self._on_close = on_close
         self.calls = []
@@ -28,7 +28,7 @@ class Bus:
 
     def close(self):
         self.calls.append("close")
-        self._engine.closing.set()
+        self._engine.ending.set()
         self._on_close()
 
 
@@ -75,7 +75,7 @@ def test_a_second_signal_ends_the_process_at_once(monkeypatch):
 
 
 def test_close_from_another_thread_ends_it():
-    bus = Bus(on_start=lambda: bus._engine.closing.set())
+    bus = Bus(on_start=lambda: bus._engine.ending.set())
     run_until_signal(bus)
     assert bus.calls == [("start", None), "close"]
 
@@ -83,7 +83,7 @@ def test_close_from_another_thread_ends_it():
 def test_outside_the_main_thread_it_catches_no_signal():
     during = []
     bus = Bus(on_start=lambda: (
-        during.append(signal.getsignal(signal.SIGTERM)), bus._engine.closing.set(),
+        during.append(signal.getsignal(signal.SIGTERM)), bus._engine.ending.set(),
     ))
     thread = threading.Thread(target=run_until_signal, args=(bus,))
     thread.start()
@@ -106,7 +106,7 @@ def test_what_makes_starting_impossible_is_raised_after_closing():
 
 def test_a_bus_closed_while_it_starts_is_no_error():
     def start():
-        bus._engine.closing.set()
+        bus._engine.ending.set()
         raise BusClosedError("the bus is closed")
 
     bus = Bus(on_start=start)

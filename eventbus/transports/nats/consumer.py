@@ -13,6 +13,7 @@ from ..base import Budget, Delivery, Settlement, SubscriptionId
 from . import consumers, names, settling, streams
 from .freed import Notes
 from .link import Connector
+from .memory import Memory
 from .registry import Registry
 from .settling import ACK, PROGRESS
 from .sources import Receipt, Source
@@ -39,17 +40,16 @@ class NATSConsumer:
         connector: how to connect.
         known: what members here know of subscriptions, for when one has to be made again.
         lease: seconds.
-        leftovers: delivered to an earlier session, and handed over by nobody.
+        memory: of the sessions before.
     """
 
     def __init__(
         self, connector: Connector, known: Registry, lease: float,
-        leftovers: list[Delivery],
+        memory: Memory,
     ) -> None:
         self._known = known
         self._lease = lease
-        leftovers[:] = [d for d in leftovers if d.receipt.until > monotonic()]
-        self._leftovers = leftovers
+        self._memory = memory
         self._sources: dict[SubscriptionId, list[Source]] = {}
         self._notes: dict[Source, Notes] = {}
         self._epochs: dict[str, str] = {}
@@ -61,7 +61,6 @@ class NATSConsumer:
         self._awake = False
         self._waiting = False
         self._link = connector.link()
-        self._link.alarms.append(self._stir)
         try:
             self._drive(self._link.subscribe(names.BELL, lambda message: self._ring()))
         except BaseException:
@@ -91,9 +90,9 @@ class NATSConsumer:
         await self._discover(id, await streams.event_streams(self._link))
         await self._open_inboxes(await consumers.inbox_tokens(self._link))
         for source in self._sources[id]:
-            mine = [d for d in self._leftovers if _same(d.receipt, source)]
-            source.ready.extend(mine)
-            self._leftovers[:] = [d for d in self._leftovers if d not in mine]
+            source.ready.extend(self._memory.leftovers(source))
+            for reply in self._memory.acks(source):
+                await self._link.send(reply, ACK)
 
     async def _discover(self, id: SubscriptionId, found: Sequence[streams.Stream]) -> None:
         """Read through the consumers that a declared subscription has."""
@@ -346,6 +345,7 @@ class NATSConsumer:
             waiting = await self._take_back(sources & set(self._all()))
             settlement.releases = [*settlement.releases, *waiting]
         await settling.settle(self._link, settlement)
+        self._memory.acked(settlement.acks)
         await self._let_go_of_stale()
         return lost
 
@@ -400,12 +400,8 @@ class NATSConsumer:
             with contextlib.suppress(Exception):
                 self._drive(self._close_sources(sources), GOODBYE)
         # With a broken connection, what had come is kept for the next one.
-        self._leftovers.extend(d for source in sources for d in source.waiting())
+        self._memory.keep(delivery for source in sources for delivery in source.waiting())
         self._link.close()
-
-
-def _same(receipt: Receipt, source: Source) -> bool:
-    return receipt.source.durable == source.durable and receipt.source.epoch == source.epoch
 
 
 def _without(settlement: Settlement, lost: Collection[Delivery]) -> Settlement:

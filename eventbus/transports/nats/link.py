@@ -26,7 +26,7 @@ from ...errors import (
     TransportUnavailable,
 )
 from . import options
-from .loop import Expired, Loop
+from .loop import Expired, Loop, PlainText
 
 Result = TypeVar("Result")
 Outcome = Literal["failed", "unknown"]
@@ -83,8 +83,10 @@ class Connector:
         made = Link(self.options)
         try:
             made.run(made.connect(timeout), timeout + SHORTEST, outcome="failed")
-        except BaseException:
+        except BaseException as error:
             made.close()
+            if isinstance(error, TransportError):
+                error.outcome = "failed"
             raise
         return made
 
@@ -95,13 +97,12 @@ class Link:
     def __init__(self, settings: options.Options) -> None:
         self._options = settings
         self.name = settings.name
-        self.loop = Loop()
+        self.loop = Loop(encrypt="tls" in settings.client)
         self._client = Client()
         self._numbers = count(1)
         self._pending: dict[str, asyncio.Future[Msg]] = {}
         self._lost: TransportError | None = None
-        #: Called when the connection is lost.
-        self.alarms: list[Callable[[], object]] = []
+        self._up = False
         self.used_at = monotonic()
 
     # -- life --------------------------------------------------------------------------------
@@ -119,6 +120,7 @@ class Link:
                     raise cause from error
         self._inbox = self._client.new_inbox()
         await self._client.subscribe(f"{self._inbox}.*", cb=self._answer)
+        self._up = True
 
     async def _connect(self, server: str, timeout: float) -> None:
         self._lost = None
@@ -150,6 +152,8 @@ class Link:
         try:
             return self.loop.drive(work, max(SHORTEST, timeout))
         except Exception as error:
+            if isinstance(error, Expired) and self._lost is not None:
+                raise self._lost from None
             if not isinstance(error, TransportError):
                 self._break(error, outcome)
             raise translate(error, self.name, outcome, timeout) from (
@@ -199,8 +203,9 @@ class Link:
         for future in pending.values():
             if not future.done():
                 future.set_exception(self._lost)
-        for alarm in self.alarms:
-            alarm()
+        if self._up:
+            # Whatever waits for anything else waits in vain as well.
+            self.loop.interrupt()
 
     # -- talking -----------------------------------------------------------------------------
 
@@ -284,14 +289,17 @@ class Link:
     async def _read(self, subject: str, answer: Awaitable[Msg]) -> dict[str, Any]:
         message = await answer
         if message.headers and message.headers.get(STATUS) == "503":
-            raise TransportUnavailable(
-                f"{self.name}: JetStream does not answer: is it enabled on the server, and may "
-                "this user use it?"
-            )
+            raise self._without_jetstream()
         found: dict[str, Any] = _decode(message.data)
         if error := found.get("error"):
             raise refusal(self.name, error, subject)
         return found
+
+    def _without_jetstream(self) -> TransportError:
+        about = getattr(self._client, "_server_info", {})
+        if not about.get("jetstream"):
+            return TopologyError(f"{self.name}: JetStream is off: start the server with -js")
+        return TransportUnavailable(f"{self.name}: JetStream does not answer")
 
     async def flush(self) -> None:
         """Wait until the server has read all that was sent."""
@@ -345,6 +353,8 @@ def translate(
         return TransportUnavailable(f"{name}: no answer within {timeout:.1f} s", outcome=outcome)
     if isinstance(error, nats.errors.MaxPayloadError):
         return TransportError(f"{name}: larger than the server's max_payload")
+    if isinstance(error, PlainText):
+        return TopologyError(f"{name}: the URL asks for TLS, which the server does not require")
     if isinstance(error, ssl.SSLCertVerificationError):
         return AuthenticationError(f"{name}: the server's certificate: {error.verify_message}")
     if isinstance(error, nats.errors.Error) and any(word in text.lower() for word in _DENIALS):

@@ -37,15 +37,30 @@ class Expired(Exception):
     """The time for an operation is over."""
 
 
-class Loop(asyncio.SelectorEventLoop):
-    """An event loop for one connection."""
+def _refuse(data: object) -> None:
+    raise PlainText
 
-    def __init__(self) -> None:
+
+class PlainText(Exception):
+    """Something was to be sent before the connection was encrypted."""
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop for one connection.
+
+    Args:
+        encrypt: refuse to send anything in the clear. The client itself would send its password
+            to a server that does not ask for TLS.
+    """
+
+    def __init__(self, encrypt: bool = False) -> None:
         # Not epoll: its table would be shared with forked children.
         selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
         super().__init__(selector())
         self._connections: list[asyncio.BaseTransport] = []
         self._owner = os.getpid()
+        self._task: asyncio.Task[Any] | None = None
+        self._encrypt = encrypt
         # What goes wrong in the client's tasks ends the connection, which is noticed and told.
         self.set_exception_handler(lambda loop, context: None)
         _loops.add(self)
@@ -57,13 +72,25 @@ class Loop(asyncio.SelectorEventLoop):
     async def create_connection(self, *args: Any, **options: Any) -> Any:
         transport, protocol = await super().create_connection(*args, **options)
         self._connections.append(transport)
+        if self._encrypt:
+            vars(transport).update(write=_refuse, writelines=_refuse)
         return transport, protocol
+
+    async def start_tls(self, transport: Any, *args: Any, **options: Any) -> Any:
+        for name in ("write", "writelines"):
+            vars(transport).pop(name, None)
+        return await super().start_tls(transport, *args, **options)
+
+    def interrupt(self) -> None:
+        """Cancel what is being waited for."""
+        if self._task is not None:
+            self._task.cancel()
 
     def drive(self, work: Coroutine[Any, Any, Result], timeout: float) -> Result:
         """Run until the work is done.
 
         Raises:
-            Expired: it takes longer than `timeout` seconds, and was cancelled.
+            Expired: it takes longer than `timeout` seconds, or was interrupted.
         """
         try:
             asyncio.get_running_loop()
@@ -73,7 +100,7 @@ class Loop(asyncio.SelectorEventLoop):
         return self._drive_elsewhere(work, timeout)
 
     def _drive(self, work: Coroutine[Any, Any, Result], timeout: float) -> Result:
-        task = self.create_task(work)
+        self._task = task = self.create_task(work)
         expiry = self.call_later(timeout, task.cancel)
         try:
             return self.run_until_complete(task)
@@ -81,6 +108,7 @@ class Loop(asyncio.SelectorEventLoop):
             raise Expired from None
         finally:
             expiry.cancel()
+            self._task = None
             if not task.done():
                 task.cancel()
 

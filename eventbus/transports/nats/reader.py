@@ -75,20 +75,13 @@ async def _pull(link: Link, stream: str, consumer: str, count: int) -> list[Stor
         if len(found) >= count and not done.done():
             done.set_result(None)
 
-    def lost() -> None:
-        if not done.done():
-            done.set_result(None)
-
     inbox = link.new_inbox()
     subscription = await link.subscribe(inbox, take)
-    link.alarms.append(lost)
     try:
         body = msgspec.json.encode({"batch": count, "no_wait": True})
         await link.send(f"{link.next_subject}.{stream}.{consumer}", body, inbox)
         await done
-        link.check()
     finally:
-        link.alarms.remove(lost)
         if link.usable:
             await subscription.unsubscribe()
     return found

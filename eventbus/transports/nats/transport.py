@@ -40,6 +40,7 @@ from . import (
 from .consumer import NATSConsumer
 from .deadletters import NATSDeadLetters
 from .link import ANSWER_TIMEOUT, CONNECT_TIMEOUT, NO_STREAM, Connector, Link, Refused
+from .memory import Memory
 from .publishing import Message
 from .registry import Registry
 from .streams import Streams
@@ -85,7 +86,7 @@ class NATSTransport:
         self._lock = Lock()
         self._link: Link | None = None
         self._known: set[str] = set()
-        self._leftovers: list[Delivery] = []
+        self._memory = Memory()
         self._streams = Streams(settings.prefix)
         self._registry = Registry(self._streams, settings.lease)
         self._consumers: weakref.WeakSet[NATSConsumer] = weakref.WeakSet()
@@ -215,7 +216,7 @@ class NATSTransport:
 
     def consumer(self, held: Collection[Delivery]) -> NATSConsumer:
         made = NATSConsumer(
-            self._connector, self._registry, self._settings.lease, self._leftovers
+            self._connector, self._registry, self._settings.lease, self._memory
         )
         self._consumers.add(made)
         return made

@@ -12,11 +12,12 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock, RLock
+from threading import RLock
 from time import monotonic, sleep
 from typing import Literal
 from weakref import WeakSet
 
+from ..._lock import OwnedLock
 from ...errors import TopologyError, TransportError, TransportUnavailable
 from .checkpoint import Checkpointer
 from .schema import MIGRATIONS, check_version, migrate, version_of
@@ -34,7 +35,7 @@ NETWORK = frozenset(
 _BLANKS = re.compile(r"\\([0-7]{3})")
 
 #: One writer at a time per file and process: cheaper and fairer than SQLite's busy loop.
-_writers: dict[str, Lock] = {}
+_writers: dict[str, OwnedLock] = {}
 #: Seconds that a fork waits for those who use a connection.
 FORK_WAIT = 5.0
 
@@ -65,7 +66,11 @@ class _Fork:
         self.wanted = False
 
     def after_in_child(self) -> None:
-        self._held.clear()
+        # Not left to the child's end: SQLite's notes on a file are one for the whole process. A
+        # connection that the child opens would count on the locks in there, which it has not got,
+        # and the last process of all others would take the log away from under it.
+        while self._held:
+            self._held.pop().close()
         self.open = WeakSet()
         _writers.clear()
         self.wanted = False
@@ -89,7 +94,7 @@ class Database:
 
     def __init__(self, path: str, synchronous: Literal["FULL", "NORMAL"]) -> None:
         self.path = path
-        self.writer = _writers.setdefault(path, Lock())
+        self.writer = _writers.setdefault(path, OwnedLock())
         self.using = RLock()
         _fork.open.add(self)
         self._checkpointer = Checkpointer(path)
@@ -151,12 +156,17 @@ class Database:
     def begin(self, timeout: float) -> None:
         """Take this process's turn to write, and the file's."""
         deadline = monotonic() + timeout
-        if not self.writer.acquire(timeout=max(0.001, timeout)):
-            raise TransportUnavailable(f"{self.path} is locked by another thread")
+        if self.writer.mine():
+            raise TransportUnavailable(f"{self.path}: this thread is writing already")
         try:
+            if not self.writer.acquire(timeout=max(0.001, timeout)):
+                raise TransportUnavailable(f"{self.path} is locked by another thread")
             _patiently(deadline, lambda: self.connection.execute("BEGIN IMMEDIATE"))
         except BaseException:
-            self.writer.release()
+            # What a signal handler raises may come right after either of them has succeeded.
+            self._roll_back()
+            if self.writer.mine():
+                self.writer.release()
             raise
 
     def end(self, failed: bool, size: int) -> None:
@@ -193,8 +203,12 @@ class Database:
     def close(self) -> None:
         try:
             self.connection.close()
-        except sqlite3.Error:
+        except (sqlite3.Error, AttributeError):  # The latter: not even opened yet.
             return
+
+    def __del__(self) -> None:
+        # On Python 3.13 nobody else closes a connection that was only dropped.
+        self.close()
 
 
 # Classes with slots, for these two are on the path of each single publish.
@@ -208,9 +222,16 @@ class _Use:
 
     def __enter__(self) -> None:
         using = self._database.using
-        if _fork.wanted and not using._is_owned():  # type: ignore[attr-defined]
+        nested = using._is_owned()  # type: ignore[attr-defined]
+        if _fork.wanted and not nested:
             _wait_for_the_fork()
-        using.acquire()
+        try:
+            using.acquire()
+        except BaseException:
+            # What a signal handler raises may come right after it was got.
+            if not nested and using._is_owned():  # type: ignore[attr-defined]
+                using.release()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self._database.using.release()

@@ -8,10 +8,10 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from threading import Lock
 from time import monotonic
 from typing import Any
 
+from ..._lock import OwnedLock
 from ...config import SQLiteConfig
 from ...errors import ConfigurationError, TransportUnavailable
 from ..base import (
@@ -54,6 +54,9 @@ CAPABILITIES = Capabilities(
     },
 )
 
+#: Seconds that closing waits for a publish which is under way.
+CLOSE_TIMEOUT = 0.2
+
 #: Connections of a parent process: closing them in a child would drop the parent's locks.
 _inherited: list[object] = []
 
@@ -67,16 +70,21 @@ class SQLiteTransport:
         self._path = config.absolute
         self._settings = settings
         self._owner = Owner()
-        self._lock = Lock()
+        self._lock = OwnedLock()
         self._main: Database | None = None
+        self._closed = False
         self._topics = Topics()
         self.dead_letters = SQLiteDeadLetters(self._database)
 
     @contextmanager
     def _database(self, timeout: float = WRITE_TIMEOUT) -> Iterator[Database]:
-        if not self._lock.acquire(timeout=max(0.001, timeout)):
-            raise TransportUnavailable(f"{self._path}: another thread is still writing")
+        if self._lock.mine():
+            raise TransportUnavailable(f"{self._path}: this thread is writing already")
         try:
+            if not self._lock.acquire(timeout=max(0.001, timeout)):
+                raise TransportUnavailable(f"{self._path}: another thread is still writing")
+            if self._closed:
+                raise TransportUnavailable(f"{self._path}: the bus is closed")
             if self._main is not None and not self._main.is_current():
                 # What is written to a file without a name is gone with its last process.
                 self._main.close()
@@ -86,7 +94,15 @@ class SQLiteTransport:
             with self._main.use():
                 yield self._main
         finally:
-            self._lock.release()
+            if self._lock.mine():
+                if self._closed:
+                    self._disconnect()
+                self._lock.release()
+
+    def _disconnect(self) -> None:
+        main, self._main = self._main, None
+        if main is not None:
+            main.close()
 
     # -- publishing --------------------------------------------------------------------------
 
@@ -230,13 +246,10 @@ class SQLiteTransport:
         ]
 
     def close(self) -> None:
-        if not self._lock.acquire(timeout=1.0):
-            return
-        try:
-            if self._main is not None:
-                self._main.close()
-                self._main = None
-        finally:
+        self._closed = True
+        # Whoever is in the middle of something now disconnects when that is over.
+        if self._lock.acquire(timeout=CLOSE_TIMEOUT):
+            self._disconnect()
             self._lock.release()
 
     def forget(self) -> None:
