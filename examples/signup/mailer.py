@@ -20,7 +20,8 @@ def main() -> None:
     lifeline.hold()
     url, folder, journal_path = sys.argv[1:4]
     outbox, journal = Path(folder), Journal(journal_path)
-    bus = EventBus(url, group="mailer", environ={})
+    # A server does not see that a process was killed: its events come back when the lease ends.
+    bus = EventBus(url, group="mailer", environ={}, lease=5.0)
 
     @bus.on("user.created")
     def welcome(event: Event) -> None:
