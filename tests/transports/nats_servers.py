@@ -74,9 +74,14 @@ def accounts(folder: Path) -> tuple[dict[str, str], Path]:
         ),
         -1,
     )
+    _, system, _ = nkey(nkeys.PREFIX_BYTE_ACCOUNT)
     operator_jwt = _jwt(operator, operator, signs_accounts, {"type": "operator", "version": 2})
     about = {"type": "account", "version": 2, "limits": {**limits, "wildcards": True}}
     account_jwt = _jwt(operator, account, signs_accounts, about)
+    for unwanted in ("mem_storage", "disk_storage", "streams", "consumer"):
+        del limits[unwanted]
+    about = {"type": "account", "version": 2, "limits": {**limits, "wildcards": True}}
+    system_jwt = _jwt(operator, system, signs_accounts, about)
     about = {"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1}
     user_jwt = _jwt(account, user, signs_users, about)
     credentials = folder / "user.creds"
@@ -86,7 +91,8 @@ def accounts(folder: Path) -> tuple[dict[str, str], Path]:
     )
     settings = {
         "operator": operator_jwt, "resolver": "MEMORY",
-        "resolver_preload": f"{{ {account}: {account_jwt} }}",
+        "resolver_preload": f"{{ {account}: {account_jwt}, {system}: {system_jwt} }}",
+        "system_account": system,
     }
     return settings, credentials
 

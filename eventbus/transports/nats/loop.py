@@ -63,6 +63,8 @@ class Loop(asyncio.SelectorEventLoop):
         self._encrypt = encrypt
         # What goes wrong in the client's tasks ends the connection, which is noticed and told.
         self.set_exception_handler(lambda loop, context: None)
+        # An application that debugs its own loop does not want to hear of this one.
+        self.set_debug(False)
         _loops.add(self)
 
     async def getaddrinfo(self, host: Any, port: Any, **hints: Any) -> Any:

@@ -87,6 +87,7 @@ class NATSTransport:
         self._link: Link | None = None
         self._known: set[str] = set()
         self._memory = Memory()
+        self._closed = False
         self._streams = Streams(settings.prefix)
         self._registry = Registry(self._streams, settings.lease)
         self._consumers: weakref.WeakSet[NATSConsumer] = weakref.WeakSet()
@@ -99,6 +100,8 @@ class NATSTransport:
         try:
             yield self._connected(timeout)
         finally:
+            if self._closed:
+                self._disconnect()
             self._lock.release()
 
     def _connected(self, timeout: float) -> Link:
@@ -230,6 +233,8 @@ class NATSTransport:
         return await doctor.findings(link, records, self._settings.lease)
 
     def close(self) -> None:
+        # Whoever waits for the server still, or comes later, does it behind itself.
+        self._closed = True
         if not self._lock.acquire(timeout=1.0):
             return
         try:
