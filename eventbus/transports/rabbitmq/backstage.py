@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from .connection import ANSWER_TIMEOUT
+from .connection import PATIENCE
 from .errors import lost
 from .frames import Outgoing
 from .lanes import NOD
@@ -43,7 +43,7 @@ class Backstage:
             TransportError: the connection is gone, or not to be had.
         """
         self._later.append((messages, then))
-        deadline = monotonic() + ANSWER_TIMEOUT
+        deadline = monotonic() + PATIENCE
         while self:
             self.work(max(0.0, deadline - monotonic()))
             if self.blocked:
@@ -61,7 +61,7 @@ class Backstage:
         while self._later and not self.blocked:
             messages, then = self._later.popleft()
             self._owed.append((sender.post(messages), then))
-            sender.connection.flush(monotonic() + ANSWER_TIMEOUT)
+            sender.connection.flush(monotonic() + PATIENCE)
         while self._owed and sender.settled(self._owed[0][0]):
             batch, then = self._owed.popleft()
             then(batch)

@@ -31,6 +31,8 @@ READS = 8
 WRITE = 1 << 18
 #: Seconds for an answer where the caller names no time.
 ANSWER_TIMEOUT = 5.0
+#: The same for consumers: a server that pauses for so long costs no connection, and no repetition.
+PATIENCE = 8.0
 
 READ_EVENT, WRITE_EVENT = selectors.EVENT_READ, selectors.EVENT_WRITE
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -144,7 +146,7 @@ class Connection:
         """
         self.check()
         if self._out:
-            self.flush(monotonic() + ANSWER_TIMEOUT)
+            self.flush(monotonic() + PATIENCE)
         woken = False
         if not self._pending():
             woken = self._bell in self._wait(min(timeout, self._beat()), READ_EVENT)

@@ -15,7 +15,7 @@ from ..base import Budget, Delivery, Settlement, SubscriptionId
 from . import names, parking
 from .backstage import Backstage
 from .channel import Message
-from .connection import ANSWER_TIMEOUT
+from .connection import PATIENCE
 from .counting import Count, Mark
 from .errors import Missing
 from .lanes import GOODBYE, Asker
@@ -107,7 +107,7 @@ class Consumer:
         if tap is not None:
             tap.shut()
             self._return_ready(tap)
-            self._connection.flush(monotonic() + ANSWER_TIMEOUT)
+            self._connection.flush(monotonic() + PATIENCE)
 
     def _return_ready(self, tap: Tap) -> None:
         """Give back what has come and was not handed over."""
@@ -186,7 +186,7 @@ class Consumer:
 
     def _ready_of(self, queue: str) -> int:
         """On the channel of the messages, so that what left the queue earlier is here."""
-        (answer,) = self._channel.call(names.look_at_queue(queue))
+        (answer,) = self._channel.call(names.look_at_queue(queue), timeout=PATIENCE)
         return int(answer.message_count)
 
     def _check(self) -> None:
@@ -208,7 +208,7 @@ class Consumer:
         self._look_at = monotonic() + LOOK
         looks = [names.look_at_queue(tap.queue) for tap in self._taps.values()]
         try:
-            self._asker.call(names.look_at_exchange(), *looks)
+            self._asker.call(names.look_at_exchange(), *looks, timeout=PATIENCE)
         except Missing as error:
             if "exchange" in str(error):
                 self._topology.vanished(self._taps)
@@ -224,7 +224,7 @@ class Consumer:
             settlement.releases += tap.ready
             tap.ready.clear()
         self._settling.settle(settlement)
-        self._connection.flush(monotonic() + ANSWER_TIMEOUT)
+        self._connection.flush(monotonic() + PATIENCE)
         return ()
 
     @alone
@@ -237,7 +237,7 @@ class Consumer:
                 if tap.ready:
                     tap.shut()
                     self._return_ready(tap)
-        self._connection.flush(monotonic() + ANSWER_TIMEOUT)
+        self._connection.flush(monotonic() + PATIENCE)
         return ()
 
     @alone

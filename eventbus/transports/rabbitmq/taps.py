@@ -12,6 +12,7 @@ from pika import spec
 from ...patterns import matcher
 from ..base import Budget, Delivery, SubscriptionId
 from . import names
+from .connection import PATIENCE
 
 #: Messages asked for first, while nobody knows how large they are, and at most.
 FIRST, MOST = 32, 2_000
@@ -19,6 +20,9 @@ FIRST, MOST = 32, 2_000
 MOST_BYTES = 16 * 2**20
 #: Seconds in which a prefetch that is used up was too small, rather than the handlers slow.
 QUICK = 0.5
+
+#: Seconds for the answer to a new consumer: a server that has just started leaves some without.
+BEGINNING = 3.0
 
 Call = Callable[..., list[Any]]
 
@@ -83,14 +87,14 @@ class Tap:
         self._open, self._opened_at = True, monotonic()
         self._call(
             spec.Basic.Qos(prefetch_count=self._prefetch),
-            spec.Basic.Consume(queue=self.queue, consumer_tag=self.tag),
+            spec.Basic.Consume(queue=self.queue, consumer_tag=self.tag), timeout=BEGINNING,
         )
 
     def shut(self) -> None:
         """Let nothing more come; what is here stays."""
         if self._open:
             self._open = False
-            self._call(spec.Basic.Cancel(self.tag))
+            self._call(spec.Basic.Cancel(self.tag), timeout=PATIENCE)
 
     def take(self, budget: Budget) -> list[Delivery]:
         """What is ready and within the budget; the last one may exceed the size."""
