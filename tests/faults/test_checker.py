@@ -394,6 +394,18 @@ def test_a_member_that_was_killed_explains_why_an_event_came_late(story):
     assert story.broken() == set()
 
 
+@pytest.mark.parametrize(("took", "expected"), [(0.2, set()), (0.005, {"I5"})])
+def test_a_member_may_hand_events_back_until_its_stop_is_over(story, took, expected):
+    story.fault(steps.STOP, "m2")
+    begun = story.time
+    story.publish("a", key="k", seq=1)
+    story.publish("b", key="k", seq=2)
+    story.handle("b", key="k", seq=2)
+    story.handle("a", key="k", seq=1)
+    story.lines.append(Step(step=steps.CLOSED, who="m2", at=begun + took))
+    assert story.broken() == expected
+
+
 @pytest.mark.parametrize(("who", "expected"), [("m2", set()), ("m1", {"I5"})])
 def test_another_member_that_handed_events_back_explains_it_too(story, who, expected):
     story.add(steps.STATE, who=who, text="ok", more={"released": 1})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from .. import journal as steps
-from .history import History, Published, Run, Work
+from .history import Fault, History, Published, Run, Work
 from .rules import Rules, Violation
 
 #: Seconds within which a member journals that it has handed events back.
@@ -95,8 +95,17 @@ def _explained(history: History, run: Run, other: Work, earlier: Published) -> b
         return True
     since, until = earlier.at, following.start
     return any(
-        fault.who != run.who and since <= fault.at <= until for fault in history.faults
+        fault.who != run.who and fault.at <= until and _over(history, fault) >= since
+        for fault in history.faults
     ) or any(
         who != run.who and since <= at <= until + NOTICED
         for who, at in history.hand_backs
     )
+
+
+def _over(history: History, fault: Fault) -> float:
+    """When a fault has given back the last event; a stop does so until the member is closed."""
+    if fault.kind != steps.STOP:
+        return fault.at
+    closed = history.life(fault.who).closed
+    return fault.at if closed is None else closed
