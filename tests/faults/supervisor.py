@@ -225,7 +225,10 @@ class Supervisor:
 
     def finish(self) -> Report:
         """End all members in order, write down what is left, and check everything."""
-        self.stop(*(p for p in self._processes if p.is_running()))
+        running = [process for process in self._processes if process.is_running()]
+        # Before it is live, a member may not have its signal handlers yet.
+        self.wait_until_live(*(process for process in running if process.who.startswith("m")))
+        self.stop(*running)
         for info in self.bus.subscriptions.list("*"):
             self.journal.note(
                 steps.BACKLOG, group=info.group, pattern=info.pattern, number=info.backlog or 0
