@@ -92,7 +92,7 @@ class NATSConsumer:
         for source in self._sources[id]:
             source.ready.extend(self._memory.leftovers(source))
             for reply in self._memory.acks(source):
-                await self._link.send(reply, ACK)
+                self._link.send(reply, ACK)
 
     async def _discover(self, id: SubscriptionId, found: Sequence[streams.Stream]) -> None:
         """Read through the consumers that a declared subscription has."""
@@ -207,20 +207,20 @@ class NATSConsumer:
         """What was delivered before has a history; what is not for us, or too early, goes back."""
         busy = [s for s in sources if s.again or s.unmatched or s.early]
         if busy:
-            await self._tidy(busy)
+            self._tidy(busy)
         for source in busy:
             if source.again:
                 again, source.again = source.again, []
                 await self._examine(source, again)
 
-    async def _tidy(self, sources: Iterable[Source]) -> None:
+    def _tidy(self, sources: Iterable[Source]) -> None:
         for source in sources:
             unmatched, source.unmatched = source.unmatched, []
             for reply in unmatched:
-                await self._link.send(reply, ACK)
+                self._link.send(reply, ACK)
             early, source.early = source.early, []
             for reply, pause in early:
-                await settling.send_back(self._link, reply, pause)
+                settling.send_back(self._link, reply, pause)
 
     async def _examine(self, source: Source, deliveries: Sequence[Delivery]) -> None:
         notes = self._notes[source]
@@ -378,7 +378,7 @@ class NATSConsumer:
         kept = [d for d in (*held, *ready) if d not in lost]
         began = monotonic()
         for delivery in kept:
-            await self._link.send(delivery.receipt.reply, PROGRESS)
+            self._link.send(delivery.receipt.reply, PROGRESS)
         await self._link.flush()
         for delivery in kept:
             delivery.receipt.until = began + delivery.receipt.source.lease

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -17,6 +18,7 @@ UUID = "_watermill_message_uuid"
 MESSAGE_ID = "Nats-Msg-Id"
 #: Bytes that the frame around an event in our own streams needs, generously.
 _ROOM = 4_096
+_is_plain = re.compile(r"[!-$&-~]*").fullmatch
 #: Printable ASCII, but for what the encoding itself needs; blanks at the ends would be lost.
 _SAFE = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}"
 
@@ -44,14 +46,15 @@ unpack_dead = msgspec.msgpack.Decoder(DeadRecord).decode
 
 def headers(record: Record) -> dict[str, str]:
     """The headers of an event's message, sorted as Go sorts them."""
-    found = watermill.metadata(record)
-    clean = {name: _encoded(value) for name, value in found.items()}
-    return {MESSAGE_ID: record.id, UUID: record.id, **dict(sorted(clean.items()))}
+    found = {MESSAGE_ID: record.id, UUID: record.id}
+    for name, value in sorted(watermill.metadata(record).items()):
+        found[name] = _encoded(value)
+    return found
 
 
 def _encoded(value: str) -> str:
-    """A header's value has one line, and the server's limits in characters."""
-    return quote(value, _SAFE)
+    """A header's value is one line of printable ASCII."""
+    return value if _is_plain(value) else quote(value, _SAFE)
 
 
 def key(headers: Mapping[str, str] | None) -> str | None:

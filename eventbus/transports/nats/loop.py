@@ -81,7 +81,16 @@ class Loop(asyncio.SelectorEventLoop):
     async def start_tls(self, transport: Any, *args: Any, **options: Any) -> Any:
         for name in ("write", "writelines"):
             vars(transport).pop(name, None)
-        return await super().start_tls(transport, *args, **options)
+        encrypted = await super().start_tls(transport, *args, **options)
+        if encrypted is not None:
+            self._connections.append(encrypted)
+        return encrypted
+
+    def write(self, data: bytes) -> None:
+        """Send through the connection; it keeps what the socket does not take at once."""
+        connection = self._connections[-1]
+        if isinstance(connection, asyncio.WriteTransport) and not connection.is_closing():
+            connection.write(data)
 
     def interrupt(self) -> None:
         """Cancel what is being waited for."""

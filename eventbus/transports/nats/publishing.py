@@ -36,20 +36,20 @@ class Batch:
     async def send(self, messages: Iterable[Message]) -> None:
         """Send all, and wait for all answers."""
         for message in messages:
-            index = len(self.answers)
+            take = partial(self._answered, len(self.answers))
             self.answers.append(None)
             self._subjects.append(message.subject)
             self._waiting += 1
-            answer = await self._link.ask(message.subject, message.data, message.headers)
-            answer.add_done_callback(partial(self._answered, index))
+            self._link.send_for(take, *message)
         if self._waiting:
+            self._link.push()
             await self._done
 
-    def _answered(self, index: int, answer: asyncio.Future[Msg]) -> None:
-        if answer.cancelled():
-            return
+    def _answered(self, index: int, answer: Msg | TransportError) -> None:
         try:
-            self._link.confirmation(self._subjects[index], answer.result())
+            if isinstance(answer, TransportError):
+                raise answer
+            self._link.confirmation(self._subjects[index], answer)
         except TransportError as error:
             self.answers[index] = error
         else:

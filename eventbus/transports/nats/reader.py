@@ -57,7 +57,7 @@ async def read_page(
         expected = min(count, made["num_pending"])
         return await _pull(link, stream, made["name"], expected) if expected else []
     finally:
-        await link.api_later(f"CONSUMER.DELETE.{stream}.{made['name']}")
+        link.api_later(f"CONSUMER.DELETE.{stream}.{made['name']}")
 
 
 async def _pull(link: Link, stream: str, consumer: str, count: int) -> list[Stored]:
@@ -79,7 +79,7 @@ async def _pull(link: Link, stream: str, consumer: str, count: int) -> list[Stor
     subscription = await link.subscribe(inbox, take)
     try:
         body = msgspec.json.encode({"batch": count, "no_wait": True})
-        await link.send(f"{link.next_subject}.{stream}.{consumer}", body, inbox)
+        link.send(f"{link.next_subject}.{stream}.{consumer}", body, inbox)
         await done
     finally:
         if link.usable:

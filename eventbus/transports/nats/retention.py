@@ -56,5 +56,5 @@ async def _last_before(link: Link, stream: Stream, retention: float) -> int:
     made = await link.api(
         f"CONSUMER.CREATE.{stream.name}", {"stream_name": stream.name, "config": config}
     )
-    await link.api_later(f"CONSUMER.DELETE.{stream.name}.{made['name']}")
+    link.api_later(f"CONSUMER.DELETE.{stream.name}.{made['name']}")
     return int(made["delivered"]["stream_seq"])

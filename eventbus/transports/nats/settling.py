@@ -22,14 +22,14 @@ async def settle(link: Link, settlement: Settlement) -> None:
     parked = [park(item) for _, item in settlement.parked]
     await store(link, [*dead, *parked], _needed(settlement))
     if parked:
-        await link.send(names.BELL)
+        link.send(names.BELL)
     if settlement.releases:
         await freed.note(link, settlement.releases)
     for delivery in settlement.acks:
-        await link.send(delivery.receipt.reply, ACK)
+        link.send(delivery.receipt.reply, ACK)
     # The server delivers them again in the order in which they come back.
     for delivery in sorted(settlement.releases, key=lambda d: d.receipt.sequence):
-        await link.send(delivery.receipt.reply, HAND_BACK)
+        link.send(delivery.receipt.reply, HAND_BACK)
     await _remove_marks(link, (*settlement.acks, *settlement.releases))
     await link.flush()
 
@@ -85,7 +85,7 @@ async def _remove_marks(link: Link, deliveries: Iterable[Delivery]) -> None:
     )
 
 
-async def send_back(link: Link, reply: str, pause: float) -> None:
+def send_back(link: Link, reply: str, pause: float) -> None:
     """Have an event that is not due delivered again in `pause` seconds."""
     delay = json.dumps({"delay": int(pause * books.SECOND)}).encode()
-    await link.send(reply, HAND_BACK + b" " + delay)
+    link.send(reply, HAND_BACK + b" " + delay)

@@ -114,7 +114,7 @@ class Source:
         body: dict[str, int] = {"batch": count, "expires": int(expires * 1e9)}
         if count > 1:
             body["max_bytes"] = size
-        await link.send(
+        link.send(
             f"{link.next_subject}.{self.stream}.{self.durable}", json.dumps(body).encode(),
             f"{self._inbox}.{self._numbers}-{count}",
         )
@@ -126,7 +126,7 @@ class Source:
 
     async def close(self, link: Link) -> None:
         """Take back what was asked for; what had been sent already is taken before it returns."""
-        left = await self._unsubscribe()
+        left = await self._unsubscribe(link)
         if left:
             # A pull whose member is gone waits on the server all the same, and whatever comes
             # first is tried on it, and put back in the wrong place: by servers before 2.10 where
@@ -135,14 +135,14 @@ class Source:
             await self._pull(link, 1, LOOK, 0)
             await self._looked
             self._looked = None
-            await self._unsubscribe()
+            await self._unsubscribe(link)
 
-    async def _unsubscribe(self) -> int:
+    async def _unsubscribe(self, link: Link) -> int:
         """Hear no more; returns how many messages that were asked for have not come."""
         left = 0
         if self._subscribed is not None:
             subscribed, self._subscribed = self._subscribed, None
-            await subscribed.drain()
+            await link.unsubscribe(subscribed)
             left, self.asked = self.asked, 0
         return left
 

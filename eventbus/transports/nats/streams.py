@@ -137,7 +137,7 @@ class Streams:
                 if error.code not in (OVERLAP, IN_USE):
                     raise
                 # Somebody was faster, or a foreign stream has come between: look again.
-        await link.send(names.BELL)
+        link.send(names.BELL)
 
 
 async def _grow(link: Link, name: str, subjects: Sequence[str]) -> None:

@@ -170,7 +170,7 @@ class NATSTransport:
             if await registry.get(link, id) is None:
                 raise no_subscription(id)
         await settling.store(link, [settling.park(item) for item in parked], [names.INBOX])
-        await link.send(names.BELL)
+        link.send(names.BELL)
 
     # -- subscriptions -----------------------------------------------------------------------
 
