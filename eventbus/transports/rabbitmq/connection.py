@@ -66,6 +66,9 @@ class Connection:
         # Not epoll: a forked child would share it.
         self._selector = getattr(selectors, "PollSelector", selectors.SelectSelector)()
         self._selector.register(sock, READ_EVENT)
+        # For a thread that only waits while others write.
+        self._watcher = type(self._selector)()
+        self._watcher.register(sock, READ_EVENT)
         self._bell: socket.socket | None = None
 
     def channel(self, timeout: float = ANSWER_TIMEOUT) -> Channel:
@@ -155,6 +158,11 @@ class Connection:
                 break
         self._beat()
         return woken
+
+    def wait_readable(self, seconds: float) -> None:
+        """Wait for something to read; may be called beside any other method, by one thread."""
+        if self._error is None and not self._pending():
+            self._watcher.select(seconds)
 
     def _pending(self) -> bool:
         return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
@@ -249,6 +257,7 @@ class Connection:
         if self._error is None:
             self._error = error
             self._selector.close()
+            self._watcher.close()
             self._sock.close()
         return error
 

@@ -21,6 +21,11 @@ _inherited: list[object] = []
 GOODBYE, NOD = 0.5, 0.1
 
 
+def inherit(thing: object) -> None:
+    """Keep something of a parent process without touching it."""
+    _inherited.append(thing)
+
+
 class Asker:
     """Calls that have an answer and store no message: an alarm does not stop them."""
 
@@ -100,6 +105,6 @@ class Lane(Generic[Made]):
 
     def forget(self) -> None:
         """In a forked child; the lock may be held by a thread that is not there."""
-        _inherited.append(self._made)
+        inherit(self._made)
         self._made = None
         self._lock = Lock()

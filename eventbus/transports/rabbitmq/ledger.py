@@ -33,7 +33,10 @@ PATIENCE = 5.0
 class Reader:
     """Alone with a queue until the block of `reading` ends; what it does not ack stays there."""
 
-    def __init__(self, sender: Sender, queue: str, channel: Channel) -> None:
+    def __init__(
+        self, sender: Sender, queue: str, channel: Channel, patience: float
+    ) -> None:
+        self._patience = patience
         self._sender = sender
         self._queue = queue
         self._channel = channel
@@ -50,11 +53,11 @@ class Reader:
             TransportUnavailable: our turn did not come in time.
         """
         self._ping()
-        self._wait(monotonic() + PATIENCE)
+        self._wait(monotonic() + self._patience)
         # Only now: what others changed before their turn ended lies before this one.
         end = self._ping()
         while True:
-            self._wait(monotonic() + PATIENCE)
+            self._wait(monotonic() + self._patience)
             message = self._came.popleft()
             id, _ = read_properties(message.properties)
             if id == end:
@@ -93,25 +96,27 @@ class Reader:
 
 @contextmanager
 def reading(
-    sender: Sender, queue: str, arguments: dict[str, Any] | None = None
+    sender: Sender, queue: str, arguments: dict[str, Any] | None = None, *,
+    timeout: float = PATIENCE,
 ) -> Iterator[Reader]:
     """Wait for our turn with a queue.
 
     Args:
         sender: whose connection to use.
         arguments: to make the queue where it is missing.
+        timeout: seconds to wait for each answer, other readers included.
 
     Raises:
         Missing: there is no such queue, and no arguments to make it.
     """
-    sender.wait_unblocked(monotonic() + PATIENCE)
-    channel = sender.connection.channel()
+    sender.wait_unblocked(monotonic() + timeout)
+    channel = sender.connection.channel(timeout)
     try:
         if arguments is None:
-            channel.call(names.look_at_queue(queue))
+            channel.call(names.look_at_queue(queue), timeout=timeout)
         else:
-            channel.call(names.declare_queue(queue, arguments))
-        yield Reader(sender, queue, channel)
+            channel.call(names.declare_queue(queue, arguments), timeout=timeout)
+        yield Reader(sender, queue, channel, timeout)
     finally:
         channel.on_message = _ignore
         if sender.connection.blocked is not None:

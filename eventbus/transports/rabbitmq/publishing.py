@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from time import monotonic
 
 from ...errors import TransportError, TransportUnavailable
 from ..base import PartlyStored, Record
 from . import frames, names
+from .connection import ANSWER_TIMEOUT
 from .errors import Missing
+from .frames import Outgoing
+from .pipeline import NotConfirmed, Pipeline
 from .registry import Registry
-from .sender import Batch, Sender
+from .sender import Batch
 from .topology import Topology
 
 #: Seconds that mending may take beyond a publish's time.
@@ -22,60 +24,72 @@ class Publishing:
     """Publishes through a connection of its own.
 
     Args:
-        lane: gives that connection.
+        pipeline: that connection.
         registry: what topics and subscriptions there are.
         topology: what to mend.
     """
 
-    def __init__(
-        self, lane: Callable[[float], AbstractContextManager[Sender]], registry: Registry,
-        topology: Topology,
-    ) -> None:
-        self._lane = lane
+    def __init__(self, pipeline: Pipeline, registry: Registry, topology: Topology) -> None:
+        self._pipeline = pipeline
         self._registry = registry
         self._topology = topology
 
     def publish(self, records: Sequence[Record], timeout: float) -> None:
         """See `Transport.publish`."""
         deadline = monotonic() + timeout
+        self._look(records, deadline)
         messages = [frames.event(record, names.EXCHANGE) for record in records]
-        with self._lane(timeout) as sender:
-            sender.wait_unblocked(deadline)
-            self._look(sender, records, deadline)
-            batch = sender.post(messages)
-            try:
-                sender.wait(batch, deadline)
-            except TransportError as error:
-                raise self._explain(error, batch) from error
-            if batch.returned:
-                self._deliver_again(sender, batch, deadline)
+        batch = self._send(messages, deadline)
+        if batch.returned:
+            self._deliver_again(batch, deadline)
 
-    def _look(self, sender: Sender, records: Sequence[Record], deadline: float) -> None:
+    def _send(self, messages: Sequence[Outgoing], deadline: float) -> Batch:
+        try:
+            return self._pipeline.send(messages, deadline)
+        except NotConfirmed as failure:
+            if not isinstance(failure.error, Missing):
+                raise self._explain(failure, failure.batch) from failure.error
+            self._topology.mend_all()
+            if not failure.alone:
+                raise self._explain(failure, failure.batch) from failure.error
+        # Certainly not stored, and there is an exchange again.
+        try:
+            return self._pipeline.send(messages, max(deadline, monotonic() + MENDING))
+        except NotConfirmed as failure:
+            raise self._explain(failure, failure.batch) from failure.error
+
+    def send(self, messages: Sequence[Outgoing]) -> None:
+        """Publish to queues that have to be there."""
+        try:
+            batch = self._pipeline.send(messages, monotonic() + ANSWER_TIMEOUT)
+        except NotConfirmed as failure:
+            raise failure.error from None
+        if batch.returned:
+            raise TransportUnavailable("a queue has vanished", outcome="unknown")
+
+    def _look(self, records: Sequence[Record], deadline: float) -> None:
         """Make sure that the exchange is there, and topics known, before anything is sent."""
         topics = {record.topic for record in records}
         fresh = [topic for topic in topics if not self._registry.knows(topic)]
         if fresh:
-            self._topology.make(())
-            self._registry.add_topics(fresh)
+            left = max(0.05, deadline - monotonic())
+            self._topology.make((), left)
+            self._registry.add_topics(fresh, left)
         elif len(records) > 1:
             # Of several messages nobody could tell afterwards which ones found no exchange.
             try:
-                sender.look(names.look_at_exchange(), deadline)
-            except Missing as error:
+                self._topology.look(max(0.05, deadline - monotonic()))
+            except Missing:
                 self._topology.mend_all()
-                raise TransportUnavailable(f"{error}; it was made again") from error
 
-    def _explain(self, error: TransportError, batch: Batch) -> TransportError:
-        if isinstance(error, Missing):
-            self._topology.mend_all()
-            if len(batch.messages) == 1:
-                error.outcome = "failed"
-        elif not isinstance(error, TransportUnavailable):
+    def _explain(self, failure: NotConfirmed, batch: Batch) -> TransportError:
+        error = type(failure.error)(str(failure), outcome="unknown")
+        if not isinstance(error, TransportUnavailable):
             return error
         stored = batch.prefix()
         return PartlyStored(str(error), stored=stored, outcome=error.outcome) if stored else error
 
-    def _deliver_again(self, sender: Sender, batch: Batch, deadline: float) -> None:
+    def _deliver_again(self, batch: Batch, deadline: float) -> None:
         """What found no queue is well, unless a subscription should have had it."""
         returned = [message for message in batch.messages if message.id in batch.returned]
         try:
@@ -83,11 +97,14 @@ class Publishing:
             if not wanting:
                 return
             self._topology.mend(wanting)
-            again = sender.post(returned)
-            sender.wait(again, max(deadline, monotonic() + MENDING))
+            again = self._pipeline.send(returned, max(deadline, monotonic() + MENDING))
+        except NotConfirmed as failure:
+            raise self._explain(failure, batch) from failure.error
         except TransportError as error:
-            error.outcome = "unknown" if len(returned) < len(batch.messages) else error.outcome
+            error.outcome = "unknown" if len(returned) < len(batch.messages) else "failed"
             raise
         # A queue that vanished again.
         if self._registry.wanting({m.key for m in returned if m.id in again.returned}):
-            raise TransportUnavailable("a subscription's queue vanishes again and again")
+            raise TransportUnavailable(
+                "a subscription's queue vanishes again and again", outcome="unknown"
+            )

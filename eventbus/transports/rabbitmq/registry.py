@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable
-from contextlib import AbstractContextManager
 from time import monotonic
 from uuid import uuid4
 
@@ -14,6 +13,7 @@ from ...patterns import matcher
 from ..base import SubscriptionId
 from . import ledger, names
 from .frames import Outgoing, count_of, properties, read_properties
+from .lanes import Lane
 from .sender import Sender
 
 #: Seconds for which the last reading answers whether anybody wants a topic.
@@ -58,7 +58,7 @@ class Registry:
         lane: gives the connection to use.
     """
 
-    def __init__(self, lane: Callable[[], AbstractContextManager[Sender]]) -> None:
+    def __init__(self, lane: Lane[Sender]) -> None:
         self._lane = lane
         self._book = Book()
         self._topics: set[str] = set()
@@ -75,8 +75,8 @@ class Registry:
         """Unregister a subscription; `False` if there was none."""
         return self._changed(lambda book: _remove(book, id))
 
-    def add_topics(self, topics: Iterable[str]) -> None:
-        self._turn(lambda book: _add_topics(book, topics))
+    def add_topics(self, topics: Iterable[str], timeout: float) -> None:
+        self._turn(lambda book: _add_topics(book, topics), timeout)
 
     def knows(self, topic: str) -> bool:
         """Whether a topic was there at the last reading."""
@@ -101,9 +101,12 @@ class Registry:
         self._turn(noted)
         return results[-1]
 
-    def _turn(self, change: Callable[[Book], bool]) -> Book:
-        with self._lane() as sender:
-            with ledger.reading(sender, names.REGISTRY, names.LOCKING) as reader:
+    def _turn(
+        self, change: Callable[[Book], bool], timeout: float = ledger.PATIENCE
+    ) -> Book:
+        with self._lane(timeout) as sender:
+            queue = names.REGISTRY
+            with ledger.reading(sender, queue, names.LOCKING, timeout=timeout) as reader:
                 found = list(reader.messages())
                 books = [book for _, message in found if (book := _read(message.body))]
                 book = max(books, key=lambda book: book.version, default=Book())

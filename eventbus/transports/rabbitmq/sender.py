@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from struct import Struct
 from time import monotonic
-from typing import Any
 
 from pika import frame, spec
 
@@ -53,7 +52,6 @@ class Sender:
         self._channel.call(spec.Confirm.Select(), timeout=timeout)
         self._channel.on_confirm = self._confirmed
         self._channel.on_return = self._returned
-        self._looking: Channel | None = None
         self._next = 1
         #: Batches by the tag of each message that is not confirmed yet.
         self._waiting: dict[int, Batch] = {}
@@ -68,6 +66,11 @@ class Sender:
     def channel(self) -> Channel:
         return self._channel
 
+    @property
+    def outstanding(self) -> int:
+        """How many messages are not confirmed."""
+        return len(self._waiting)
+
     def wait_unblocked(self, deadline: float) -> None:
         """Wait for the end of an alarm.
 
@@ -80,16 +83,6 @@ class Sender:
             if left <= 0:
                 raise alarm(self.connection.name, self.connection.blocked)
             self.connection.pump(left)
-
-    def look(self, method: Any, deadline: float) -> None:
-        """Ask something on a channel that a refusal may close.
-
-        Raises:
-            TransportError: the refusal; nothing that was published is concerned.
-        """
-        if self._looking is None or self._looking.error is not None:
-            self._looking = self.connection.channel(max(0.05, deadline - monotonic()))
-        self._looking.call(method, timeout=max(0.05, deadline - monotonic()))
 
     def post(self, messages: Sequence[Outgoing]) -> Batch:
         """Queue messages; `wait` or `settled` tells what became of them."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterable
 from threading import Lock
 
 from pika import spec
 
 from ..base import SubscriptionId
 from . import names
+from .connection import ANSWER_TIMEOUT
 from .errors import Missing
-from .lanes import Asker
+from .lanes import Asker, Lane
 from .registry import Registry
 
 #: Seconds in which the server tells consumers that their queue is gone. A queue that is made anew
@@ -32,7 +32,7 @@ class Topology:
     """
 
     def __init__(
-        self, lane: Callable[[], AbstractContextManager[Asker]], registry: Registry
+        self, lane: Lane[Asker], registry: Registry
     ) -> None:
         self._lane = lane
         self._registry = registry
@@ -63,14 +63,21 @@ class Topology:
             return False
         return True
 
-    def make(self, ids: Iterable[SubscriptionId]) -> None:
+    def look(self, timeout: float) -> None:
+        """Raise `Missing` where there is no exchange."""
+        with self._lane(timeout) as asker:
+            asker.call(names.look_at_exchange(), timeout=timeout)
+
+    def make(
+        self, ids: Iterable[SubscriptionId], timeout: float = ANSWER_TIMEOUT
+    ) -> None:
         """Make the exchange, and queues that are bound to it; what is there already stays."""
         methods = [names.declare_exchange()]
         for id in ids:
             methods.append(names.declare_queue(names.queue(id), names.QUORUM))
             methods.append(names.bind(id))
-        with self._lane() as asker:
-            asker.call(*methods)
+        with self._lane(timeout) as asker:
+            asker.call(*methods, timeout=timeout)
 
     def drop(self, id: SubscriptionId) -> bool:
         """See `Transport.drop`."""

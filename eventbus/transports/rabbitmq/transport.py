@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timezone
-from time import monotonic
 from typing import Any
 
 from ...config import RabbitMQConfig
@@ -20,11 +19,12 @@ from ..base import (
     SubscriptionInfo,
     no_subscription,
 )
-from . import doctor, ledger, names
+from . import doctor, names
 from .consumer import Consumer
 from .deadletters import RabbitMQDeadLetters
-from .lanes import Asker, Lane
+from .lanes import Asker, Lane, inherit
 from .link import Connector
+from .pipeline import Pipeline
 from .publishing import Publishing
 from .registry import Registry
 from .returns import Returns
@@ -44,7 +44,7 @@ CAPABILITIES = Capabilities(
     receipts_survive=False,
     cross_process_order=False,
     bounded=False,
-    concurrent_publish=False,
+    concurrent_publish=True,
     retention="none",
     notes={
         "history": "a queue holds what was published after the subscription's birth",
@@ -56,10 +56,6 @@ CAPABILITIES = Capabilities(
     },
 )
 
-#: Consumers of a parent process: a child must not close their connections.
-_inherited: list[object] = []
-
-
 class RabbitMQTransport:
     """Events in one quorum queue per subscription, behind one topic exchange."""
 
@@ -69,7 +65,7 @@ class RabbitMQTransport:
         assert config.url is not None
         self._connector = Connector(config.url)
         self._asking: Lane[Asker] = Lane(self._connector, Asker)
-        self._sending: Lane[Sender] = Lane(self._connector, Sender)
+        self._sending = Pipeline(self._connector)
         self._reading: Lane[Sender] = Lane(self._connector, Sender)
         self._registry = Registry(self._reading)
         self._topology = Topology(self._asking, self._registry)
@@ -94,9 +90,7 @@ class RabbitMQTransport:
         with self._asking() as asker:
             groups = {id.group for id in ids}
             asker.call(*(names.declare_queue(names.parked(g), names.QUORUM) for g in groups))
-        with self._sending() as sender:
-            sender.wait_unblocked(monotonic() + ledger.PATIENCE)
-            ledger.publish(sender, [park(item) for item in parked])
+        self._publishing.send([park(item) for item in parked])
 
     # -- subscriptions -----------------------------------------------------------------------
 
@@ -143,18 +137,18 @@ class RabbitMQTransport:
         return list(doctor.findings(self._asking, self._reading, self._registry))
 
     def close(self) -> None:
-        for lane in self._lanes():
-            lane.close()
+        for part in self._parts():
+            part.close()
 
     def maintain(self) -> bool:
         """Nothing is kept that is settled."""
         return False
 
     def forget(self) -> None:
-        for lane in self._lanes():
-            lane.forget()
-        _inherited.append(self._consumer)
+        for part in self._parts():
+            part.forget()
+        inherit(self._consumer)
         self._consumer = None
 
-    def _lanes(self) -> Iterable[Lane[Any]]:
+    def _parts(self) -> Iterable[Lane[Any] | Pipeline]:
         return (self._sending, self._reading, self._asking)
