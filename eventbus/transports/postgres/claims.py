@@ -6,6 +6,7 @@ held while handlers run.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from ...errors import TransportUnavailable
@@ -27,8 +28,10 @@ class Claimed(NamedTuple):
     """What one claim has taken."""
 
     deliveries: list[Delivery]
-    #: There may be more that the budget did not allow, or that was not looked at yet.
+    #: There may be more in the log that the budget did not allow, or that was not looked at yet.
     more: bool
+    #: The same of what others have left, and of the inbox.
+    more_left: bool
 
 
 class Claims:
@@ -68,8 +71,9 @@ class Claims:
             if leftovers:
                 deliveries += self._take_over(link, subscription.number, purse)
                 deliveries += self._inbox(link, subscription.number, purse)
+            more_left = leftovers and purse.is_empty()
             deliveries += self._from_log(link, subscription, purse)
-        return Claimed(deliveries, purse.is_empty() or not self._at_end)
+        return Claimed(deliveries, purse.is_empty() or not self._at_end, more_left)
 
     def _lock(self, link: Link, id: SubscriptionId) -> Subscription:
         rows = link.rows(
@@ -108,7 +112,7 @@ class Claims:
         taken = {row[1] for row in found}
         # What is in no row of the log any more cannot be delivered, and must not stay for ever.
         through = taken if purse.is_empty() else {place.id for place in wanted}
-        self.shrink(link, free, free.held.keys() - through)
+        self.shrink(link, {free: through})
         return self._hold(link, free, found) if found else []
 
     def _read(self, link: Link, places: list[Place], size: int) -> list[Row]:
@@ -124,11 +128,16 @@ class Claims:
             " WHERE total - octet_length(data) < %s ORDER BY id", [*columns, size],
         )
 
-    def shrink(self, link: Link, lease: Lease, left: Any) -> None:
-        """Write what of a lease is left; nothing left removes its row."""
-        if not left:
-            link.run(f"DELETE FROM {self._tables.lease} WHERE id = %s", [lease.id])
-            return
+    def shrink(self, link: Link, gone: Mapping[Lease, Collection[int]]) -> None:
+        """Write what is left of leases; nothing left removes a row."""
+        over = [lease.id for lease, ids in gone.items() if len(ids) == len(lease.held)]
+        if over:
+            link.run(f"DELETE FROM {self._tables.lease} WHERE id = ANY(%s)", [over])
+        for lease, ids in gone.items():
+            if lease.id not in over:
+                self._rewrite(link, lease, lease.held.keys() - ids)
+
+    def _rewrite(self, link: Link, lease: Lease, left: Collection[int]) -> None:
         link.run(
             f"UPDATE {self._tables.lease} SET held = %s, count = %s, succeeded = %s WHERE id = %s",
             [

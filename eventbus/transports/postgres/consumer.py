@@ -108,9 +108,8 @@ class PostgresConsumer:
         """Make a lease of its own of a part, in somebody else's name or in nobody's."""
         gone = set(ids)
         insert_free(self._link, self._tables, lease, gone, owner)
-        left = lease.held.keys() - gone
-        self._claims.shrink(self._link, lease, left)
-        lease.held = {id: lease.held[id] for id in left}
+        self._claims.shrink(self._link, {lease: gone})
+        lease.held = {id: xid for id, xid in lease.held.items() if id not in gone}
 
     def attach(self, subscription: SubscriptionId) -> None:
         self._attached.add(subscription)
@@ -184,6 +183,7 @@ class PostgresConsumer:
             claimed = self._claims.claim(self._link, id, budget, id in self._left)
             if not claimed.more:
                 self._news.discard(id)
+            if not claimed.more_left:
                 self._left.discard(id)
             if claimed.deliveries:
                 fetched.append((id, claimed.deliveries))
@@ -193,8 +193,9 @@ class PostgresConsumer:
 
     def settle(self, settlement: Settlement) -> Collection[Delivery]:
         settling = Settling(self._link, self._tables, self._owner, self._claims)
-        with self._link.transaction():
-            settling.write(settlement)
+        if not settling.write_whole(settlement):
+            with self._link.transaction():
+                settling.write(settlement)
         settling.finish()
         if settlement.releases or settlement.parked:
             self._left |= self._attached

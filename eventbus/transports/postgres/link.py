@@ -6,8 +6,9 @@ keeps its connections open and says nothing.
 
 from __future__ import annotations
 
+import selectors
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import monotonic
 from typing import Any
 
@@ -16,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ..._config.urls import location
 from ...errors import ConfigurationError, TransportError, TransportUnavailable
-from ..waiting import is_readable
+from ..waiting import Selector
 from .errors import VANISHED, TimedOut, translate
 
 #: Seconds for connecting, and for an answer where the caller names no time.
@@ -102,6 +103,7 @@ class Link:
         self._prepare = prepare
         self._connection: _Connection | None = None
         self._cursor: Any = None
+        self._selector: Any = None
 
     # -- statements --------------------------------------------------------------------------
 
@@ -124,6 +126,11 @@ class Link:
             return self._cursor.execute(sql, values, binary=True)
         except _BROKEN as error:
             raise self._failed(error) from error
+
+    def with_settings(self) -> AbstractContextManager[object]:
+        """For single statements whose plan depends on our settings: behind a pooler they need a
+        transaction for that."""
+        return self.transaction() if self.pooled else nullcontext()
 
     def script(self, sql: str, timeout: float = ANSWER_TIMEOUT) -> None:
         """Execute statements without values in one round trip."""
@@ -189,6 +196,8 @@ class Link:
             self._connection = self._open(timeout)
             self._connection.deadline = monotonic() + max(timeout, CONNECT_TIMEOUT)
             self._cursor = self._connection.cursor()
+            self._selector = Selector()
+            self._selector.register(self._connection.pgconn.socket, selectors.EVENT_READ)
             self._look_for_pooler()
             if not self.pooled:
                 settings = self._settings.items()
@@ -209,11 +218,11 @@ class Link:
 
         Before anything is sent: afterwards nobody could tell whether it has arrived.
         """
-        if self._connection is None or not is_readable(self._connection.pgconn.socket):
+        if self._connection is None or not self._selector.select(0):
             return
         try:
             self._connection.pgconn.consume_input()
-            ended = is_readable(self._connection.pgconn.socket)
+            ended = bool(self._selector.select(0))
         except psycopg.Error:
             ended = True
         if ended:
@@ -248,6 +257,8 @@ class Link:
         """Close without waiting for the network; never raises."""
         connection, self._connection, self._cursor = self._connection, None, None
         try:
+            if self._selector is not None:
+                self._selector.close()
             if connection is not None:
                 connection.close()
         except Exception:
@@ -272,6 +283,12 @@ def session(*, statement: float, lock: float, durable: bool = True) -> dict[str,
         "idle_in_transaction_session_timeout": _ms(IDLE_IN_TRANSACTION),
         # A server may make this the default to keep people from writing by accident.
         "default_transaction_read_only": "off",
+        # Statistics of these tables are always old: rows come and go. By them the planner would
+        # now and then read, or sort, the whole log for the next few events.
+        "enable_seqscan": "off", "enable_bitmapscan": "off",
+        "plan_cache_mode": "force_generic_plan",
+        # A plan that is avoided is a costly one, and what costs much would be compiled.
+        "jit": "off",
     }
     if not durable:
         settings["synchronous_commit"] = "off"

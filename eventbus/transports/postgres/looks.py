@@ -54,7 +54,8 @@ class Looks:
 
     def log(self, link: Link, ids: Collection[SubscriptionId]) -> set[SubscriptionId]:
         """Those for which the log may hold something that is not claimed."""
-        return _ids(link.rows(self._log, _columns(ids)))
+        with link.with_settings():
+            return _ids(link.rows(self._log, _columns(ids)))
 
     def behind(self, link: Link, ids: Collection[SubscriptionId]) -> set[SubscriptionId]:
         """Those whose cursor should move, be there anything for them or not."""
@@ -62,7 +63,8 @@ class Looks:
 
     def left(self, link: Link, ids: Collection[SubscriptionId]) -> set[SubscriptionId]:
         """Those with freed leases, or events in their inbox that are due."""
-        return _ids(link.rows(self._left, _columns(ids)))
+        with link.with_settings():
+            return _ids(link.rows(self._left, _columns(ids)))
 
     def free_the_lapsed(self, link: Link) -> None:
         """Take leases that have ended from their owners, who are taken for dead."""

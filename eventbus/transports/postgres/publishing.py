@@ -30,8 +30,10 @@ def insert(tables: Tables, records: Sequence[Record]) -> tuple[str, list[Any]]:
             [record.topic, record.key, record.data],
         )
     return (
-        f"INSERT INTO {tables.log} {_COLUMNS}"
-        " SELECT * FROM unnest(%b::text[], %b::text[], %b::bytea[])",
+        # The number of the transaction once, instead of the column's default for each row.
+        f"INSERT INTO {tables.log} (xid, topic, key, data)"
+        " SELECT (SELECT pg_current_xact_id()::text::bigint), *"
+        " FROM unnest(%b::text[], %b::text[], %b::bytea[])",
         [[r.topic for r in records], [r.key for r in records], [r.data for r in records]],
     )
 

@@ -27,6 +27,30 @@ class Settling:
         self._freed: dict[Lease, set[int]] = {}
         self.lost: list[Delivery] = []
 
+    def write_whole(self, settlement: Settlement) -> bool:
+        """Write what is nothing but the end of whole leases, in one statement.
+
+        Returns:
+            `False` where there is more to it; then nothing is written.
+        """
+        if settlement.releases or settlement.succeeded or settlement.dead or settlement.parked:
+            return False
+        if not all(isinstance(delivery.receipt, LogReceipt) for delivery in settlement.acks):
+            return False
+        for delivery in settlement.acks:
+            lease, id = delivery.receipt
+            self._gone.setdefault(lease, set()).add(id)
+        if self._link.pooled or any(ids != lease.held.keys() for lease, ids in self._gone.items()):
+            self._gone.clear()
+            return False
+        rows = self._link.rows(
+            f"DELETE FROM {self._tables.lease} WHERE id = ANY(%s) AND owner = %s RETURNING id",
+            [[lease.id for lease in self._gone], self._owner],
+        )
+        ended = {id for (id,) in rows}
+        self.lost = [d for d in settlement.acks if d.receipt.lease.id not in ended]
+        return True
+
     def write(self, settlement: Settlement) -> None:
         self._look(settlement)
         for delivery, record in settlement.dead:
@@ -40,8 +64,7 @@ class Settling:
                 self._succeed(delivery.receipt, handler)
         self._remove(settlement.acks)
         self._free(settlement.releases)
-        for lease, gone in self._gone.items():
-            self._claims.shrink(self._link, lease, lease.held.keys() - gone)
+        self._claims.shrink(self._link, self._gone)
         for lease, freed in self._freed.items():
             insert_free(self._link, self._tables, lease, freed)
 
