@@ -493,6 +493,20 @@ def test_only_what_is_old_and_settled_by_all_is_removed(buses: Buses, url: str) 
     assert nats_streams.stream(url, "eventbus")["state"]["messages"] == 1
 
 
+def test_what_a_subscription_has_not_begun_to_read_is_not_removed(buses: Buses, url: str) -> None:
+    buses()._engine.transport.declare(SubscriptionId("slow", "**"), "latest")
+    shop = buses(prefix="shop", retention=timedelta(seconds=0.001))
+    shop.publish_many([("paid", n) for n in range(5)])
+    time.sleep(0.01)
+
+    shop._engine.transport.maintain()
+    assert nats_streams.stream(url, "eventbus-shop")["state"]["messages"] == 5
+
+    buses().subscriptions.drop("slow", "**")
+    shop._engine.transport.maintain()
+    assert nats_streams.stream(url, "eventbus-shop")["state"]["messages"] == 0
+
+
 def test_pending_events_are_not_removed(buses: Buses, url: str) -> None:
     bus = buses(retention=timedelta(seconds=0.001))
     bus._engine.transport.declare(LITERAL, "latest")
