@@ -253,12 +253,15 @@ class ConsumerLoop:
     def _begin_draining(self) -> None:
         self._outcomes.draining = True
         for member in self.members:
+            member.close()
             self._outcomes.take_back(member)
         self._quarantine.release()
         self._outcomes.hand_back_waiting()
 
     def _end(self, consumer: Consumer) -> None:
         self._collect()
+        for member in self.members:
+            self._outcomes.release(member, member.given_up(all_of_it=True))
         self._settle(consumer)
         self.drained = not self._held()
         self._over = True
@@ -267,6 +270,8 @@ class ConsumerLoop:
         for member in self.members:
             if member.finished:
                 self._outcomes.collect(member)
+            if member.closing:
+                self._outcomes.release(member, member.given_up())
             if member.must_hand_back:
                 member.must_hand_back = False
                 self._hand_back(member)

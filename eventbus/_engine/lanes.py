@@ -30,6 +30,10 @@ class Lanes:
         del self._waiting[key]
         return None
 
+    def end(self, key: str) -> list[Delivery]:
+        """Give up the turn, and with it the places of all that wait behind it."""
+        return list(self._waiting.pop(key))
+
     def clear_waiting(self) -> list[Delivery]:
         """Take out all that wait; the turns that are taken stay taken."""
         deliveries = [delivery for waiting in self._waiting.values() for delivery in waiting]

@@ -63,6 +63,8 @@ class Member:
         self.streak = 0
         self.probe_at = 0.0
         self.must_hand_back = False
+        self.closing = False
+        self._given_up: list[Delivery] = []
         #: A failure was reported and not taken in yet.
         self.failed = False
         self.window = Window(max_in_flight, concurrency)
@@ -202,7 +204,8 @@ class Member:
         """
         released, retries = [], []
         with self._lock:
-            released += self._lanes.clear_waiting()
+            if not self.closing:
+                released += self._lanes.clear_waiting()
             for attempt in list(self.unstarted):
                 if self.unstarted.pop(attempt, None) is None:
                     continue
@@ -211,6 +214,17 @@ class Member:
                 elif self._withdraw(attempt):
                     released.append(attempt.delivery)
         return released, retries
+
+    def close(self) -> None:
+        """From now on nothing begins; what waits behind a running event goes when that is done."""
+        with self._lock:
+            self.closing = True
+
+    def given_up(self, all_of_it: bool = False) -> list[Delivery]:
+        """What waited behind events that are done; with `all_of_it`, behind running ones, too."""
+        with self._lock:
+            found, self._given_up = self._given_up, []
+            return found + (self._lanes.clear_waiting() if all_of_it else [])
 
     def withdraw(self, attempt: Attempt) -> bool:
         """Give up on an attempt; `True` when nothing else of its delivery goes on here."""
@@ -263,6 +277,11 @@ class Member:
 
     def _next_of_lane(self, delivery: Delivery) -> None:
         if delivery.key is None:
+            return
+        if self.closing:
+            # Behind this one, whose outcome is decided now: given back before it, they would
+            # overtake it if it is given back, too.
+            self._given_up += self._lanes.end(delivery.key)
             return
         following = self._lanes.leave(delivery.key)
         if following is not None:

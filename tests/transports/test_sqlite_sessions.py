@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 
 import pytest
 
-from eventbus import EventBus, TransportUnavailable
+from eventbus import EventBus, RetryPolicy, TransportUnavailable
 from tests.conformance.target import Received, wait_for
 
 
@@ -54,3 +56,25 @@ def test_a_log_that_cannot_be_emptied_is_no_failed_publish(path, caplog):
             count = database.connection.execute("SELECT count(*) FROM eventbus_log").fetchone()
     assert count == (11,)
     assert "the log was not emptied" in caplog.text
+
+
+def test_a_key_keeps_its_order_when_its_event_fails_while_the_bus_closes(path):
+    url = f"sqlite:///{path}"
+    begun = threading.Event()
+
+    def fail(event):
+        begun.set()
+        time.sleep(0.2)
+        raise RuntimeError("not now")
+
+    patient = RetryPolicy(max_attempts=100, initial=20.0)
+    with EventBus(url, group="g", environ={}, retry=patient) as bus:
+        bus.subscribe("a.b", fail, name="h")
+        for number in range(10):
+            bus.publish("a.b", number, key="k")
+        assert begun.wait(10)
+    received = Received()
+    with EventBus(url, group="g", environ={}) as bus:
+        bus.subscribe("a.b", received, name="h")
+        received.wait(10)
+    assert received.payloads == list(range(10))
