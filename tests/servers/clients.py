@@ -58,13 +58,18 @@ async def _jetstream(server: Server, use: Callable[[JetStreamContext], Awaitable
     # The client takes a password from a URL as it stands there, percent signs included.
     login = {"user": "bus", "password": server.password} if server.password else {}
     address = server.url.replace(urlsplit(server.url).netloc, f"127.0.0.1:{server.port}")
-    client = await nats.connect(
-        address, connect_timeout=PATIENCE, allow_reconnect=False, **tls, **login
-    )
+    client = nats.NATS()
     try:
+        await client.connect(
+            address, connect_timeout=PATIENCE, allow_reconnect=False, **tls, **login
+        )
         return await use(client.jetstream())
     finally:
         await client.close()
+        # A refused client leaves its socket to the garbage collector.
+        if client._transport is not None:
+            client._transport.close()
+        await asyncio.sleep(0)
 
 
 def nats_write(server: Server, name: str, value: str) -> None:
