@@ -21,7 +21,7 @@ from .supervisor import Supervisor
 
 SERVERS = [pytest.param(Redis, id="redis", marks=pytest.mark.redis)]
 #: Seconds of lease where members are killed: a server does not see a death, so it is waited for.
-SHORT = 2.0
+SHORT = 5.0
 #: Where the server is away: longer than that, or the leases of the living lapse, too.
 LONG = 15.0
 RULES = Rules(take_over=SHORT + 6.0, recovery=7.0)
