@@ -25,10 +25,12 @@ threading._register_atexit = None
 def start(
     script: str, *arguments: str, environ: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
+    # Measuring coverage takes locks of its own in the very frames that a signal cuts into.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script), *arguments], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {})},
+        env={**inherited, "PYTHONPATH": str(ROOT), **(environ or {})},
         # A group of its own, so that children which a broken one leaves behind can be killed too.
         start_new_session=True,
     )
