@@ -12,6 +12,7 @@ import pytest
 
 from eventbus import AuthenticationError, EventBus, PublishError, TopologyError
 from eventbus.errors import ConfigurationError
+from eventbus.transports.base import Settlement
 from tests.conformance.target import Received, wait_for
 from tests.servers import Postgres, make_certificates
 from tests.transports.postgres_kit import Kit, fetch
@@ -141,6 +142,21 @@ def test_a_killed_server_loses_nothing_that_was_confirmed(kit: Kit) -> None:
 
     received.wait_for_payloads(confirmed)
     assert len(confirmed) >= 298
+
+
+def test_a_claim_outlives_a_crash_of_the_server(kit: Kit) -> None:
+    bus = kit.bus()
+    reader = kit.consumer(bus)
+    bus.publish("a.b")
+    held = fetch(reader)
+    kit.server.kill()
+    kit.server.start()
+
+    again = kit.consumer(bus, held=held)
+
+    # Had it been taken back, a peer would handle at this moment what this member goes on with.
+    assert fetch(kit.consumer(kit.bus()), timeout=0.3) == []
+    assert again.settle(Settlement(acks=held)) == []
 
 
 def test_sessions_that_are_terminated_come_back(kit: Kit) -> None:

@@ -73,6 +73,9 @@ class Claims:
                 deliveries += self._inbox(link, subscription.number, purse)
             more_left = leftovers and purse.is_empty()
             deliveries += self._from_log(link, subscription, purse)
+            if deliveries:
+                # Or, after a crash, peers would claim what this member goes on with.
+                link.commit_durably()
         return Claimed(deliveries, purse.is_empty() or not self._at_end, more_left)
 
     def _lock(self, link: Link, id: SubscriptionId) -> Subscription:

@@ -235,8 +235,7 @@ class PostgresConsumer:
     def mark_started(self, delivery: Delivery) -> None:
         receipt = delivery.receipt
         with self._link.transaction():
-            # It is to outlive a crash of the server, too, unlike a claim.
-            self._link.script("SET LOCAL synchronous_commit = on")
+            self._link.commit_durably()
             if isinstance(receipt, LogReceipt):
                 self._link.run(
                     f"UPDATE {self._tables.lease} SET started = %s WHERE id = %s AND owner = %s",

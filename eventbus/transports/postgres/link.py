@@ -104,6 +104,7 @@ class Link:
         self._connection: _Connection | None = None
         self._cursor: Any = None
         self._selector: Any = None
+        self._durably = False
 
     # -- statements --------------------------------------------------------------------------
 
@@ -158,13 +159,19 @@ class Link:
             timeout: for beginning, in seconds.
         """
         self.connect(timeout)
+        self._durably = False
         self.script("; ".join([f"BEGIN {how or self._usual}", *self._local()]), timeout)
         try:
             yield self
         except BaseException:
             self._roll_back()
             raise
-        self.script("COMMIT")
+        last = "SET LOCAL synchronous_commit TO DEFAULT; COMMIT" if self._durably else "COMMIT"
+        self.script(last)
+
+    def commit_durably(self) -> None:
+        """Have this transaction outlive a crash of the server, though its session need not."""
+        self._durably = True
 
     @property
     def _usual(self) -> str:
@@ -276,7 +283,7 @@ def session(*, statement: float, lock: float, durable: bool = True) -> dict[str,
         statement: seconds that a statement may take.
         lock: seconds that it may wait for a lock.
         durable: a commit waits until it is safe on disk; without, a crash of the server takes back
-            the latest ones, which is no loss where they only claim and settle.
+            the latest ones, which is no loss where they only settle.
     """
     settings = {
         "statement_timeout": _ms(statement), "lock_timeout": _ms(lock),
