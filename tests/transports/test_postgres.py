@@ -62,7 +62,9 @@ def test_many_processes_may_make_the_tables_at_once(kit: Kit) -> None:
     assert kit.count("log") == 8
 
 
-@pytest.mark.parametrize("tables", ["log", "lease", "inbox", "log, lease, inbox, subscription"])
+# The last ones in the order in which readers lock them, or one of the two would be a deadlock's
+# victim.
+@pytest.mark.parametrize("tables", ["log", "lease", "inbox", "subscription, log, lease, inbox"])
 def test_dropped_tables_are_made_again_and_counted(kit: Kit, tables: str) -> None:
     bus, received = kit.bus(), Received()
     bus.subscribe("a.b", received)
