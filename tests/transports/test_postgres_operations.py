@@ -15,9 +15,9 @@ import pytest
 from eventbus import AuthenticationError, EventBus, PublishError, TopologyError
 from eventbus._engine import maintenance
 from eventbus.transports.base import Settlement
-from eventbus.transports.postgres import leases, retention
+from eventbus.transports.postgres import leases, retention, schema
 from eventbus.transports.postgres.snapshot import Place
-from tests.conformance.target import Received
+from tests.conformance.target import Received, in_threads
 from tests.servers import Postgres
 from tests.transports import postgres_user
 from tests.transports.postgres_kit import LITERAL, Kit, fetch
@@ -89,6 +89,22 @@ def test_tables_of_a_newer_version_are_refused(kit: Kit) -> None:
 
     with pytest.raises(TopologyError, match=r"version 99.*upgrade eventbus"):
         kit.bus().subscribe("a.b", Received())
+
+
+def test_many_processes_may_bring_older_tables_forward_at_once(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.bus().publish("a.b", "older")
+    # Twice would be an error, and so would a half of it.
+    newer = "ALTER TABLE {log} ADD COLUMN more int; CREATE TABLE {meta}_more (i int);"
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, newer))
+    buses = [kit.bus() for _ in range(8)]
+
+    in_threads(8, lambda number: buses[number].publish("a.b", number))
+
+    assert kit.count("log") == 9
+    (version,) = kit.sql.execute("SELECT value FROM eventbus.meta WHERE name = 'version'")
+    assert version == (str(len(schema.MIGRATIONS)),)
 
 
 def test_an_application_may_have_tables_of_the_same_names(kit: Kit) -> None:

@@ -159,6 +159,20 @@ def test_a_claim_outlives_a_crash_of_the_server(kit: Kit) -> None:
     assert again.settle(Settlement(acks=held)) == []
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_settlement_outlives_a_crash_of_the_server(kit: Kit, whole: bool) -> None:
+    reader = kit.consumer(kit.bus())
+    kit.bus().publish_many([("a.b", 1), ("a.b", 2)])
+    held = fetch(reader)
+    reader.settle(Settlement(acks=held if whole else held[:1]))
+    kit.server.kill()
+    kit.server.start()
+
+    with kit.connect() as sql:
+        left = sql.execute("SELECT coalesce(sum(count), 0) FROM eventbus.lease").fetchone()
+    assert left == (0 if whole else 1,)
+
+
 def test_sessions_that_are_terminated_come_back(kit: Kit) -> None:
     bus, received = kit.bus(), Received()
     bus.subscribe("a.b", received)

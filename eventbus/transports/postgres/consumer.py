@@ -190,10 +190,15 @@ class PostgresConsumer:
     # -- settling ----------------------------------------------------------------------------
 
     def settle(self, settlement: Settlement) -> Collection[Delivery]:
+        # Else what has succeeded would be repeated after a crash of the server. Where more waits to
+        # be claimed, the next claim waits for the disk in a moment, and for this settlement, too.
+        durably = not (self._news or self._left)
         settling = Settling(self._link, self._tables, self._owner, self._claims)
-        if not settling.write_whole(settlement):
+        if not settling.write_whole(settlement, durably):
             with self._link.transaction():
                 settling.write(settlement)
+                if durably:
+                    self._link.commit_durably()
         settling.finish()
         if settlement.releases or settlement.parked:
             self._left |= self._attached
