@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,6 +79,25 @@ def test_nothing_listens() -> None:
     url = "postgresql://bus:secret@127.0.0.1:1/bus"
     with EventBus(url, group="g", environ={}, publish_timeout=1.0) as bus:
         assert outcome_of(lambda: bus.publish("a.b"), 3.0) == "failed"
+
+
+def test_the_next_host_is_tried(kit: Kit) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        others = f"127.0.0.1:1,127.0.0.1:{silent.getsockname()[1]}"
+        url = kit.server.url.replace("@", f"@{others},") + "?target_session_attrs=read-write"
+        bus, received = kit.bus(url), Received()
+        began = time.monotonic()
+        bus.publish("a.b", 1)
+        assert time.monotonic() - began < 5.0
+        bus.subscribe("a.b", received, start_from="earliest")
+        received.wait(1)
+
+
+def test_many_hosts_that_swallow_everything_take_no_longer_than_one(kit: Kit) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hosts = ",".join([f"127.0.0.1:{silent.getsockname()[1]}"] * 4)
+        bus = kit.bus(f"postgresql://bus:secret@{hosts}/bus", publish_timeout=1.0)
+        assert outcome_of(lambda: bus.publish("a.b"), 2.0) == "failed"
 
 
 def test_no_connection_is_left_over(kit: Kit) -> None:
