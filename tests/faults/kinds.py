@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from tests.servers import Postgres, Redis, Server
+from tests.servers import Nats, Postgres, Redis, Server
+from tests.transports import nats_streams
 
 
 class Kind(NamedTuple):
@@ -52,6 +53,7 @@ def _as_admin(server: Postgres, *statements: str) -> None:
 
 KINDS = {
     "redis": Kind(Redis),
+    "nats": Kind(Nats, wipe=lambda server: nats_streams.delete_all(server.url)),
     "postgres": Kind(Postgres, wipe=_drop_tables, let_in_by=_change_role),
 }
 SERVERS = [pytest.param(KINDS[n], id=n, marks=getattr(pytest.mark, n)) for n in KINDS]
