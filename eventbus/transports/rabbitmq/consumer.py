@@ -96,7 +96,7 @@ class Consumer:
 
     @alone
     def attach(self, subscription: SubscriptionId) -> None:
-        tap = Tap(subscription, len(self._numbers), self._channel.call)
+        tap = Tap(subscription, len(self._numbers), self._channel)
         self._taps[subscription] = self._numbers[str(len(self._numbers))] = tap
         self._asker.call(names.declare_queue(names.dead(subscription.group), names.DEAD))
         self._parking.watch(subscription.group)
@@ -111,9 +111,7 @@ class Consumer:
 
     def _return_ready(self, tap: Tap) -> None:
         """Give back what has come and was not handed over."""
-        waiting = list(tap.ready)
-        tap.ready.clear()
-        self._settling.give_back(waiting)
+        self._settling.give_back(tap.clear())
 
     def _came(self, message: Message) -> None:
         tap = self._numbers[message.consumer.partition(".")[0]]
@@ -124,6 +122,8 @@ class Consumer:
         else:
             tap.add(delivery)
             self._holding.add(delivery)
+            if tap.overflows(message.consumer):
+                self._settling.give_back([delivery])
 
     # -- fetching ----------------------------------------------------------------------------
 
@@ -221,8 +221,7 @@ class Consumer:
         # What the engine cannot begin, it cannot use the next of either.
         for tap in {d.receipt.tap for d in settlement.releases if self._holding.has(d)}:
             tap.shut()
-            settlement.releases += tap.ready
-            tap.ready.clear()
+            settlement.releases += tap.clear()
         self._settling.settle(settlement)
         self._connection.flush(monotonic() + PATIENCE)
         return ()
