@@ -81,6 +81,31 @@ def test_dropped_tables_are_made_again_and_counted(kit: Kit, tables: str) -> Non
     wait_for(lambda: bus.health().ok, what="a healthy bus")
 
 
+def test_dropped_tables_are_made_again_once_whoever_notices(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    buses = [kit.bus() for _ in range(6)]
+    for bus in buses:
+        bus.subscribe("a.b", Received())
+    with kit.connect() as other:
+        other.execute("SELECT pg_advisory_xact_lock(hashtextextended('eventbus:eventbus', 0))")
+        kit.sql.execute("DROP TABLE eventbus.subscription, eventbus.log")
+        wait_for(lambda: _waiting(kit) >= 3, what="some to be about to make them")
+
+    wait_for(lambda: sum(bus.stats().reconnects for bus in buses) >= 3, what="them to come back")
+    wait_for(lambda: all(bus.health().ok for bus in buses), what="healthy buses")
+
+    assert sum(bus.stats().topology_lost for bus in buses) == 1
+    assert caplog.text.count("had vanished and was made again") == 1
+
+
+def _waiting(kit: Kit) -> int:
+    """Sessions that wait to be the one that makes tables."""
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+    ((number,),) = kit.sql.execute(sql).fetchall()
+    return int(number)
+
+
 def test_a_dropped_schema_is_made_again_by_a_publisher(kit: Kit) -> None:
     publisher = kit.bus()
     publisher.publish("a.b", 1)
