@@ -24,6 +24,8 @@ STATE, RESOURCES, LOG = "state", "resources", "log"
 #: What the supervisor writes: faults, and what it finds at the end.
 KILL, STOP, PAUSE, RESUME, EXIT = "kill", "stop", "pause", "resume", "exit"
 FAULT_ON, FAULT_OFF = "fault-on", "fault-off"
+#: What `fault-on` announces has happened: a server with many processes takes a while to die.
+FAULT_IN = "fault-in"
 #: The machine stood still for the last `number` seconds, says the probe.
 STALL = "stall"
 DEAD, BACKLOG, DRAINED = "dead", "backlog", "drained"

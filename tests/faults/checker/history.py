@@ -59,12 +59,18 @@ class Run(msgspec.Struct, eq=False):
     ok: bool = False
 
 
-class Fault(NamedTuple):
-    """Something the supervisor did, to one member or (`who` is empty) to the broker."""
+class Fault(msgspec.Struct, eq=False):
+    """Something the supervisor did, to one member or (`who` is empty) to the broker.
+
+    Attributes:
+        at: when it was announced.
+        until: when it had happened.
+    """
 
     kind: str
     who: str
     at: float
+    until: float
     text: str = ""
 
     def hits(self, who: str) -> bool:
@@ -133,9 +139,11 @@ class History:
         if line.step in (*OWN_FAULTS, steps.FAULT_ON):
             # `text` of a member's fault is the member; the line itself is the supervisor's.
             who = "" if line.step == steps.FAULT_ON else line.text
-            self.faults.append(Fault(line.step, who, line.at, line.text))
+            self.faults.append(Fault(line.step, who, line.at, line.at, line.text))
             if line.step == steps.KILL:
                 self.life(who).killed = line.at
+        elif line.step == steps.FAULT_IN:
+            next(f for f in reversed(self.faults) if not f.who).until = line.at
         elif line.step == steps.SPAWNED:
             self.life(line.who)
         elif line.step == steps.STATE:
