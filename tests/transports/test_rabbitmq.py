@@ -219,6 +219,43 @@ def test_a_deleted_exchange_is_noticed_by_a_member_that_only_waits(
     wait_for(lambda: bus.stats().topology_lost == 1, what="the loss to be counted")
 
 
+def test_whoever_makes_the_exchange_again_binds_the_queues_of_all(
+    buses: Buses, observer: Observer
+) -> None:
+    bus = buses()
+    wide = SubscriptionId("wide", "**")
+    for id in (LITERAL, wide):
+        bus._engine.transport.declare(id, "latest")
+    makers = (
+        lambda: buses().publish("another"),
+        lambda: buses()._engine.transport.declare(SubscriptionId("new", "c"), "latest"),
+        lambda: (buses().diagnose(), buses().publish("d")),
+    )
+
+    for number, make in enumerate(makers, 1):
+        observer.channel.exchange_delete(names.EXCHANGE)
+        make()
+        bus.publish("a.b", number)
+        assert observer.ready() == number
+
+    assert observer.ready(names.queue(wide)) == 5
+
+
+def test_a_loss_is_counted_by_one_of_several_members(buses: Buses, observer: Observer) -> None:
+    members, received = [buses() for _ in range(3)], Received(name="received")
+    for member in members:
+        member.subscribe("a.b", received)
+    wait_for(lambda: all(member.health().ok for member in members))
+
+    rabbitmq.reset()
+    wait_for(lambda: sum(member.stats().topology_lost for member in members), what="the loss")
+    events = members[0].publish_many([("a.b", number) for number in range(100)])
+
+    received.wait_for_payloads(range(len(events)))
+    wait_for(lambda: all(member.health().ok for member in members))
+    assert sum(member.stats().topology_lost for member in members) == 1
+
+
 def test_a_lost_registry_is_written_again(buses: Buses, observer: Observer) -> None:
     bus = buses()
     bus._engine.transport.declare(LITERAL, "latest")

@@ -17,7 +17,6 @@ from .backstage import Backstage
 from .channel import Message
 from .connection import PATIENCE
 from .counting import Count, Mark
-from .errors import Missing
 from .lanes import GOODBYE, Asker
 from .link import Connector
 from .marks import Marks
@@ -198,7 +197,6 @@ class Consumer:
             raise self._gone(lost[0])
 
     def _gone(self, id: SubscriptionId) -> TransportUnavailable:
-        self._topology.vanished([id])
         return TransportUnavailable(
             f"{self._connection.name}: the queue of {id.pattern!r} of group {id.group!r} vanished"
         )
@@ -207,12 +205,7 @@ class Consumer:
         """See that the server answers, and that everything is there."""
         self._look_at = monotonic() + LOOK
         looks = [names.look_at_queue(tap.queue) for tap in self._taps.values()]
-        try:
-            self._asker.call(names.look_at_exchange(), *looks, timeout=PATIENCE)
-        except Missing as error:
-            if "exchange" in str(error):
-                self._topology.vanished(self._taps)
-            raise
+        self._asker.call(names.look_at_exchange(), *looks, timeout=PATIENCE)
 
     # -- settling ----------------------------------------------------------------------------
 
