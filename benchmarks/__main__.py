@@ -17,7 +17,7 @@ from pathlib import Path
 from .measure import Figure
 
 MODULES = (
-    "memory", "sqlite", "latency", "pool", "resources", "redis", "postgres", "nats",
+    "memory", "sqlite", "latency", "pool", "resources", "redis", "postgres", "nats", "rabbitmq",
 )
 RESULTS = Path(__file__).with_name("results.json")
 ROW = "{:<62} {:>11} {:>11} {:>7} {:>8}  {}"
