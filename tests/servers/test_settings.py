@@ -57,7 +57,7 @@ def test_slow_ones_take_a_password_and_tls_at_once(
         assert read(server, "secret") == "v"
         assert not kind(server.folder, password=PASSWORD).is_ready()
         server.password = "wrong"
-        with pytest.raises((ServerError, ProbableAuthenticationError), match="login|ACCESS"):
+        with pytest.raises((ServerError, ProbableAuthenticationError), match=r"login|ACCESS"):
             knock(server)
 
 
