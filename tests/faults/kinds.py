@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from tests.servers import Postgres, Redis, Server
+from tests.conformance import rabbitmq
+from tests.servers import Nats, Postgres, RabbitMQ, Redis, Server
+from tests.transports import nats_streams
+
+#: Of every server here.
+PASSWORD = "first-secret"
 
 
 class Kind(NamedTuple):
@@ -18,11 +23,13 @@ class Kind(NamedTuple):
         make: a server, given its folder and perhaps a password.
         wipe: lose all events and subscriptions under a running server, as a person's mistake does.
         let_in_by: from now on clients need another password, those that are connected too.
+        renew: empties a running server; where another one takes long to start, all tests share one.
     """
 
     make: Callable[..., Any]
     wipe: Callable[[Any], None] = lambda server: server.wipe()
     let_in_by: Callable[[Any, str], None] = lambda server, word: _restart_with(server, word)
+    renew: Callable[[Any], None] | None = None
 
 
 def _restart_with(server: Server, password: str) -> None:
@@ -44,6 +51,18 @@ def _change_role(server: Postgres, password: str) -> None:
     )
 
 
+def _change_user(server: RabbitMQ, password: str) -> None:
+    rabbitmq.control(
+        server, "eval",
+        f'rabbit_auth_backend_internal:change_password(<<"bus">>, <<"{password}">>, <<"test">>),'
+        'rabbit_networking:close_connections(rabbit_networking:connections(), "test").',
+    )
+
+
+def _empty(server: RabbitMQ) -> None:
+    rabbitmq.empty(server.url)
+
+
 def _as_admin(server: Postgres, *statements: str) -> None:
     with psycopg.connect(server.admin_url, autocommit=True) as admin:
         for statement in statements:
@@ -52,6 +71,8 @@ def _as_admin(server: Postgres, *statements: str) -> None:
 
 KINDS = {
     "redis": Kind(Redis),
+    "nats": Kind(Nats, wipe=lambda server: nats_streams.delete_all(server.url)),
+    "rabbitmq": Kind(RabbitMQ, wipe=_empty, let_in_by=_change_user, renew=_empty),
     "postgres": Kind(Postgres, wipe=_drop_tables, let_in_by=_change_role),
 }
 SERVERS = [pytest.param(KINDS[n], id=n, marks=getattr(pytest.mark, n)) for n in KINDS]
