@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from eventbus import EventBus, PublishError
+from eventbus import Event, EventBus, PublishError
 from eventbus.transports.base import Budget, Record, Settlement, SubscriptionId
-from tests.conformance.target import QUICK, Received, fail, in_threads, wait_for
+from tests.conformance.target import QUICK, Gate, Received, fail, in_threads, wait_for
 from tests.servers import Nats
 from tests.transports import nats_streams
 from tests.transports.nats_servers import DebianNats
@@ -365,6 +366,31 @@ def test_what_was_prefetched_goes_to_a_peer_when_its_member_leaves(buses: Buses)
     staying.settle(Settlement(acks=found))
     leaving.close()
     staying.close()
+
+
+def test_a_closing_member_leaves_new_events_to_its_peers(buses: Buses) -> None:
+    gate, received = Gate(), Received(name="h")
+    closing, peer = buses(), buses()
+
+    def hold(event: Event) -> None:
+        gate()
+
+    closing.subscribe("a.b", hold, name="h")
+    peer.publish("a.b", "held")
+    gate.wait_reached()
+    peer.subscribe("a.b", received)
+    closed = threading.Thread(target=closing.close)
+    closed.start()
+    began = time.monotonic()
+    peer.publish_many([("a.b", n) for n in range(50)])
+    received.wait_for_payloads(range(50))
+
+    # Far less than the end of a lease, or the closing member's deadline.
+    assert time.monotonic() - began < 3.0
+    gate.open()
+    closed.join()
+    assert peer.join(10)
+    assert sorted(received.payloads) == list(range(50))
 
 
 def test_a_mark_is_found_by_whoever_takes_over(buses: Buses) -> None:
