@@ -216,6 +216,32 @@ def test_a_deleted_consumer_is_made_again_without_a_gap(buses: Buses, url: str) 
     wait_for(lambda: bus.health().ok, what="a healthy bus")
 
 
+def test_what_the_server_forgets_is_not_handled_twice_by_who_has_it(
+    buses: Buses, url: str
+) -> None:
+    """A server that is killed has not stored its last deliveries, nor the last acks."""
+    gate, received = Gate(), Received(name="h")
+    bus = buses()
+
+    def handle(event: Event) -> None:
+        received(event)
+        if event.payload == "held":
+            gate()
+
+    bus.subscribe("a.b", handle, name="h")
+    bus.publish_many([("a.b", "held"), ("a.b", 1), ("a.b", 2)])
+    received.wait(3)
+    wait_for(lambda: about(url)["num_ack_pending"] == 1, what="two acks")
+    nats_streams.api(url, ("CONSUMER.DELETE.eventbus.g,a=b", None))
+    bus.publish("a.b", 3)
+    received.wait_for_payloads(["held", 1, 2, 3])
+    wait_for(lambda: about(url)["num_pending"] == 0, what="all to be delivered again")
+    gate.open()
+
+    assert bus.join(10)
+    assert sorted(map(str, received.payloads)) == ["1", "2", "3", "held"]
+
+
 def test_a_deleted_stream_is_made_again(buses: Buses, url: str) -> None:
     bus, literal, wild = buses(), Received(), Received()
     bus.subscribe("a.b", literal)
