@@ -241,6 +241,22 @@ def test_whoever_makes_the_exchange_again_binds_the_queues_of_all(
     assert observer.ready(names.queue(wide)) == 5
 
 
+def test_a_queue_that_nobody_misses_is_made_again_now_and_then(
+    buses: Buses, observer: Observer
+) -> None:
+    bus = buses()
+    for id in (LITERAL, SubscriptionId("other", "a.b")):
+        bus._engine.transport.declare(id, "latest")
+    observer.channel.queue_delete(QUEUE)
+    bus.publish("a.b", "nobody tells that this has reached the other one only")
+    assert not observer.exists(QUEUE)
+
+    buses()._engine.transport.maintain()
+    bus.publish("a.b", 2)
+
+    assert observer.ready() == 1
+
+
 def test_a_loss_is_counted_by_one_of_several_members(buses: Buses, observer: Observer) -> None:
     members, received = [buses() for _ in range(3)], Received(name="received")
     for member in members:
@@ -618,16 +634,3 @@ def test_join_ends_while_others_go_on_publishing(buses: Buses) -> None:
 def test_parameters_that_cannot_be_used_are_named(query: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         EventBus(f"amqp://user:secret@localhost/{query}", group="g", environ={})
-
-
-def test_the_doctor_names_the_version_and_each_queue(buses: Buses) -> None:
-    bus = buses()
-    bus._engine.transport.declare(LITERAL, "latest")
-    bus.publish("a.b", 1)
-
-    found = {finding.subject: finding for finding in bus.diagnose()}
-
-    assert found["version"].message.startswith("RabbitMQ ")
-    assert found["alarm"].level == found["exchange"].level == "ok"
-    assert found["a.b of g"].level == "warning"
-    assert "1 waiting, 0 members" in found["a.b of g"].message
