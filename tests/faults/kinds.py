@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from tests.conformance import rabbitmq
-from tests.servers import Postgres, RabbitMQ, Redis, Server
+from tests.servers import Nats, Postgres, RabbitMQ, Redis, Server
+from tests.transports import nats_streams
 
 #: Of every server here.
 PASSWORD = "first-secret"
@@ -70,6 +71,7 @@ def _as_admin(server: Postgres, *statements: str) -> None:
 
 KINDS = {
     "redis": Kind(Redis),
+    "nats": Kind(Nats, wipe=lambda server: nats_streams.delete_all(server.url)),
     "rabbitmq": Kind(RabbitMQ, wipe=_empty, let_in_by=_change_user, renew=_empty),
     "postgres": Kind(Postgres, wipe=_drop_tables, let_in_by=_change_role),
 }

@@ -36,9 +36,8 @@ def bounds(history: History, rules: Rules) -> list[Bound]:
     found = []
     for fault in history.faults:
         if fault.kind in EXPLAINING:
-            runs = [
-                run for run in history.runs if fault.hits(run.who) and run.start <= fault.until
-            ]
+            hit = [run for run in history.runs if fault.hits(run.who)]
+            runs = [run for run in hit if run.start <= fault.struck]
             # A killed member's late lines came between the supervisor's line and its death.
             late = [run for run in history.by_who[fault.who] if run.start > fault.at]
             runs += late if fault.kind == steps.KILL else []
@@ -51,10 +50,10 @@ def _bound(fault: Fault, runs: list[Run], repeated: int, window: float) -> Bound
     if fault.kind == steps.KILL:
         running = sum(run.end is None for run in runs)
     else:
-        running = sum(run.end is None or run.end > fault.until for run in runs)
+        running = sum(run.end is None or run.end > fault.at for run in runs)
     completed = sum(
         run.end is not None and fault.at - window <= run.end
-        and (fault.kind == steps.KILL or run.end <= fault.until)
+        and (fault.kind == steps.KILL or run.end <= fault.at)
         for run in runs
     )
     return Bound(fault, repeated, running, completed, window)
@@ -106,7 +105,7 @@ def _explains(fault: Fault, before: Run, after: Run) -> bool:
     if not fault.hits(before.who) or fault.at > after.start:
         return False
     # The dead run nothing: whatever they did, they did before.
-    return fault.kind == steps.KILL or fault.until >= before.start
+    return fault.kind == steps.KILL or fault.struck >= before.start
 
 
 def bounded(history: History, rules: Rules) -> Iterator[Violation]:

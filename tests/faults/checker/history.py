@@ -59,19 +59,15 @@ class Run(msgspec.Struct, eq=False):
     ok: bool = False
 
 
-class Fault(msgspec.Struct, eq=False):
-    """Something the supervisor did, to one member or (`who` is empty) to the broker.
-
-    Attributes:
-        at: when it was announced.
-        until: when it had happened.
-    """
+class Fault(NamedTuple):
+    """Something the supervisor did, to one member or (`who` is empty) to the broker."""
 
     kind: str
     who: str
     at: float
-    until: float
     text: str = ""
+    #: When it had happened: a broker's many processes do not end at one moment.
+    struck: float = 0.0
 
     def hits(self, who: str) -> bool:
         return self.who in ("", who)
@@ -139,11 +135,12 @@ class History:
         if line.step in (*OWN_FAULTS, steps.FAULT_ON):
             # `text` of a member's fault is the member; the line itself is the supervisor's.
             who = "" if line.step == steps.FAULT_ON else line.text
-            self.faults.append(Fault(line.step, who, line.at, line.at, line.text))
+            self.faults.append(Fault(line.step, who, line.at, line.text, line.at))
             if line.step == steps.KILL:
                 self.life(who).killed = line.at
-        elif line.step == steps.FAULT_IN:
-            next(f for f in reversed(self.faults) if not f.who).until = line.at
+        elif line.step == steps.STRUCK:
+            begun = max(n for n, f in enumerate(self.faults) if f.kind == steps.FAULT_ON)
+            self.faults[begun] = self.faults[begun]._replace(struck=line.at)
         elif line.step == steps.SPAWNED:
             self.life(line.who)
         elif line.step == steps.STATE:
