@@ -10,6 +10,7 @@ import pika
 import pytest
 
 from eventbus import ConfigurationError, EventBus, RetryPolicy, TopologyError
+from eventbus._engine import reconnect
 from eventbus.transports.base import Budget, Settlement, SubscriptionId
 from eventbus.transports.rabbitmq import names
 from tests.conformance import rabbitmq
@@ -436,6 +437,26 @@ def test_ten_lost_connections_make_no_suspects_of_a_thousand_events(
 
     assert {d.deaths for d in held} == {0}
     assert {d.started for d in held} == {False}
+
+
+def test_ten_lost_connections_bury_none_of_a_thousand_events(
+    buses: Buses, observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Seconds: what is cut before they are over comes back later and later.
+    monkeypatch.setattr(reconnect, "HEALTHY", 0.0)
+    bus, received = buses(), Received(lambda event: time.sleep(0.02), name="received")
+    bus.subscribe("a.b", received)
+    loop = bus._engine.loops[0]
+    bus.publish_many([("a.b", number) for number in range(1_000)])
+    for number in range(10):
+        wait_for(lambda: bus.health().subscriptions[0].in_flight, what="events in hand")
+        loop._consumer._connection._sock.shutdown(2)
+        wait_for(lambda n=number: bus.stats().reconnects > n, what="another session")
+        wait_for(lambda: bus.health().ok)
+
+    received.wait_for_payloads(range(1_000))
+    assert bus.join(10)
+    assert bus.dead_letters.list() == []
 
 
 def test_deaths_are_counted_and_a_mark_is_found_by_whoever_takes_over(buses: Buses) -> None:
