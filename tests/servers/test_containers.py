@@ -77,10 +77,44 @@ def test_a_paused_container_is_no_obstacle(engine: Path, verb: str) -> None:
     assert server.is_ready() == (verb in ("wipe", "start"))
 
 
-def test_an_engine_that_refuses_says_why(engine: Path) -> None:
+@pytest.mark.redis
+def test_verbs_without_a_container_do_nothing(engine: Path) -> None:
     server = handle("redis")
-    with pytest.raises(ServerError, match=r"(?s)redis: docker compose pause failed.*not running"):
-        server.pause()
+    for verb in ("stop", "kill", "pause", "resume"):
+        getattr(server, verb)()
+    assert not server.running
+
+
+@pytest.mark.redis
+def test_pausing_a_paused_container_changes_nothing(engine: Path) -> None:
+    server = handle("redis")
+    server.start()
+    server.pause()
+    server.pause()
+    server.resume()
+    wait_for(server.is_ready)
+
+
+def test_a_container_that_ends_at_once_says_why(engine: Path) -> None:
+    (engine / "broken").touch()
+    server = handle("redis")
+    with pytest.raises(ServerError, match=r"(?s)redis has ended instead.*what the server said"):
+        server.start()
+
+
+def test_data_that_cannot_be_removed_are_an_error(engine: Path) -> None:
+    (engine / "busy").touch()
+    server = handle("redis")
+    with pytest.raises(ServerError, match=r"(?s)redis: its data cannot be removed.*in use"):
+        server.wipe()
+
+
+def test_an_engine_that_refuses_says_why(engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = handle("redis")
+    (engine / "paused").touch()
+    monkeypatch.setattr(Container, "resume", lambda self: None)
+    with pytest.raises(ServerError, match=r"(?s)redis: docker compose create failed.*unpause"):
+        server.start()
 
 
 # The other three are what the system's packages hold.
