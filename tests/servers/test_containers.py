@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -115,6 +118,18 @@ def test_an_engine_that_refuses_says_why(engine: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Container, "resume", lambda self: None)
     with pytest.raises(ServerError, match=r"(?s)redis: docker compose create failed.*unpause"):
         server.start()
+
+
+@pytest.mark.parametrize("name", ["rabbitmq", "kafka"])
+def test_health_checks_need_no_virtual_machine(name: str) -> None:
+    """An Erlang as root may take the node's cookie away; a Java each second takes the processor."""
+    section = containers.COMPOSE.read_text().partition(f"\n  {name}:\n")[2].partition("\n\n")[0]
+    command = re.search(r'test: \[CMD, bash, -c, "(.+)"\]', section)[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        check = ["bash", "-c", re.sub(r"5672|\$\{KAFKA_PORT:-9092\}", port, command)]
+        assert subprocess.run(check, check=False).returncode == 0
+    assert subprocess.run(check, check=False, capture_output=True).returncode != 0
 
 
 # The other three are what the system's packages hold.
