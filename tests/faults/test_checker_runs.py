@@ -161,6 +161,17 @@ def test_a_fault_that_takes_its_time_explains_what_began_before_it_struck(story)
     assert story.broken() == {"I4"}
 
 
+def test_without_leases_an_outage_explains_what_began_in_it(story):
+    story.publish("a")
+    story.fault(steps.FAULT_ON, "broker paused")
+    story.fault(steps.STRUCK, "broker paused")
+    story.handle("a")
+    story.fault(steps.FAULT_OFF, "broker paused")
+    story.handle("a", "m2")
+    assert story.broken(leases=False) == set()
+    assert story.broken() == {"I4"}
+
+
 # -- I5 ----------------------------------------------------------------------------------------
 
 

@@ -32,12 +32,12 @@ class Bound(NamedTuple):
 
 def bounds(history: History, rules: Rules) -> list[Bound]:
     """One for each fault that explains repetitions."""
-    repeated, _ = _attributed(history)
+    repeated, _ = _attributed(history, rules)
     found = []
     for fault in history.faults:
         if fault.kind in EXPLAINING:
             hit = [run for run in history.runs if fault.hits(run.who)]
-            runs = [run for run in hit if run.start <= fault.struck]
+            runs = [run for run in hit if run.start <= _until(fault, rules)]
             # A killed member's late lines came between the supervisor's line and its death.
             late = [run for run in history.by_who[fault.who] if run.start > fault.at]
             runs += late if fault.kind == steps.KILL else []
@@ -88,12 +88,14 @@ def _is_retry(before: Run, after: Run) -> bool:
     return before.end is not None and not before.ok and before.end <= after.start
 
 
-def _attributed(history: History) -> tuple[dict[Fault, list[Run]], list[tuple[Run, Run]]]:
+def _attributed(
+    history: History, rules: Rules
+) -> tuple[dict[Fault, list[Run]], list[tuple[Run, Run]]]:
     explained: dict[Fault, list[Run]] = defaultdict(list)
     unexplained = []
     faults = [fault for fault in history.faults if fault.kind in EXPLAINING]
     for before, after in repetitions(history):
-        fault = next((f for f in faults if _explains(f, before, after)), None)
+        fault = next((f for f in faults if _explains(f, before, after, rules)), None)
         if fault is None:
             unexplained.append((before, after))
         else:
@@ -101,16 +103,21 @@ def _attributed(history: History) -> tuple[dict[Fault, list[Run]], list[tuple[Ru
     return explained, unexplained
 
 
-def _explains(fault: Fault, before: Run, after: Run) -> bool:
+def _until(fault: Fault, rules: Rules) -> float:
+    """The last moment at which what began is hit by a fault."""
+    return fault.struck if rules.leases else max(fault.struck, fault.over)
+
+
+def _explains(fault: Fault, before: Run, after: Run, rules: Rules) -> bool:
     if not fault.hits(before.who) or fault.at > after.start:
         return False
     # The dead run nothing: whatever they did, they did before.
-    return fault.kind == steps.KILL or fault.struck >= before.start
+    return fault.kind == steps.KILL or _until(fault, rules) >= before.start
 
 
 def bounded(history: History, rules: Rules) -> Iterator[Violation]:
     """I4."""
-    _, unexplained = _attributed(history)
+    _, unexplained = _attributed(history, rules)
     for before, after in unexplained:
         yield Violation(
             "I4",
