@@ -15,7 +15,7 @@ from ..base import Budget, Delivery, SubscriptionId
 from . import leases, subscriptions
 from .leases import InboxReceipt, Lease, LogReceipt
 from .link import Link
-from .snapshot import Cursor, Place
+from .snapshot import Cursor, Place, Snapshot
 from .subscriptions import Subscription
 from .tables import Tables
 from .window import Log, Row
@@ -65,27 +65,26 @@ class Claims:
             TransportUnavailable: the subscription is gone; the next session creates it again.
         """
         purse = _Purse(budget)
-        with link.transaction():
-            subscription = self._lock(link, id)
+        link.connect()
+        with link.transaction(opening=[self._lock(link, id), subscriptions.NOW]):
+            subscription, seen = _opened(link, id)
             deliveries: list[Delivery] = []
             if leftovers:
                 deliveries += self._take_over(link, subscription.number, purse)
                 deliveries += self._inbox(link, subscription.number, purse)
             more_left = leftovers and purse.is_empty()
-            deliveries += self._from_log(link, subscription, purse)
+            deliveries += self._from_log(link, subscription, seen, purse)
             if deliveries:
                 # Or, after a crash, peers would claim what this member goes on with.
                 link.commit_durably()
         return Claimed(deliveries, purse.is_empty() or not self._at_end, more_left)
 
-    def _lock(self, link: Link, id: SubscriptionId) -> Subscription:
-        rows = link.rows(
+    def _lock(self, link: Link, id: SubscriptionId) -> str:
+        return (
             f"SELECT {subscriptions.COLUMNS} FROM {self._tables.subscription}"
-            " WHERE grp = %s AND pattern = %s FOR NO KEY UPDATE", id,
+            f" WHERE grp = {link.literal(id.group)} AND pattern = {link.literal(id.pattern)}"
+            " FOR NO KEY UPDATE"
         )
-        if not rows:
-            raise TransportUnavailable(f"{id.pattern!r} of group {id.group!r} has vanished")
-        return subscriptions.parse(rows[0])
 
     # -- what members left behind ------------------------------------------------------------
 
@@ -212,7 +211,7 @@ class Claims:
     # -- the log -----------------------------------------------------------------------------
 
     def _from_log(
-        self, link: Link, subscription: Subscription, purse: _Purse
+        self, link: Link, subscription: Subscription, seen: Snapshot, purse: _Purse
     ) -> list[Delivery]:
         number, id, cursor = subscription
         log = self.log(id.pattern)
@@ -220,7 +219,7 @@ class Claims:
         while not purse.is_empty():
             last = cursor.target is None
             if last:
-                cursor = cursor.towards(subscriptions.now(link))
+                cursor = cursor.towards(seen)
             found = log.read(link, cursor, purse.count, purse.size)
             rows += purse.spend(found.rows)
             cursor = found.cursor
@@ -244,6 +243,14 @@ class Claims:
         if pattern not in self._logs:
             self._logs[pattern] = Log(self._tables, pattern)
         return self._logs[pattern]
+
+
+def _opened(link: Link, id: SubscriptionId) -> tuple[Subscription, Snapshot]:
+    """The locked row, and what is committed since it is locked."""
+    locked, ((seen,),) = link.opened
+    if not locked:
+        raise TransportUnavailable(f"{id.pattern!r} of group {id.group!r} has vanished")
+    return subscriptions.parse(locked[0]), Snapshot.parse(seen)
 
 
 class _Purse:

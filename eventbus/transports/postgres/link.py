@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 import psycopg
+import psycopg.sql
 from psycopg.conninfo import conninfo_to_dict
 
 from ..._config.urls import location
@@ -120,6 +121,8 @@ class Link:
         self._cursor: Any = None
         self._selector: Any = None
         self._durably = False
+        #: Of the current transaction: see there.
+        self.opened: list[list[Any]] = []
         #: No statement may take longer, while a connection is prepared.
         self._until = float("inf")
 
@@ -150,17 +153,21 @@ class Link:
         transaction for that."""
         return self.transaction() if self.pooled else nullcontext()
 
-    def script(self, sql: str, timeout: float = ANSWER_TIMEOUT) -> None:
-        """Execute statements without values in one round trip."""
+    def script(self, sql: str, timeout: float = ANSWER_TIMEOUT) -> list[list[Any]]:
+        """Execute statements without values in one round trip; return the rows of each query."""
         deadline = self._deadline(timeout)
         self.connect(timeout)
         assert self._connection is not None
         self._connection.deadline = deadline
         try:
             # Without values, and thus by the simple protocol: it takes several at once.
-            self._connection.execute(sql)
+            return _all_rows(self._connection.execute(sql))
         except _BROKEN as error:
             raise self._failed(error) from error
+
+    def literal(self, text: str) -> str:
+        """Quoted, for a script."""
+        return psycopg.sql.Literal(text).as_string(self._connection)
 
     def _deadline(self, timeout: float) -> float:
         return min(monotonic() + max(SHORTEST, timeout), self._until)
@@ -172,17 +179,21 @@ class Link:
         return translate(error, self.name, sent=True)
 
     @contextmanager
-    def transaction(self, how: str = "", timeout: float = ANSWER_TIMEOUT) -> Iterator[Link]:
+    def transaction(
+        self, how: str = "", timeout: float = ANSWER_TIMEOUT, opening: Sequence[str] = ()
+    ) -> Iterator[Link]:
         """Begin, and commit in the end; an error rolls back.
 
         Args:
             how: behind `BEGIN`: isolation level, access mode.
             timeout: for beginning, in seconds.
+            opening: queries that take no round trip of their own; `opened` has their rows.
         """
         self.connect(timeout)
         self._durably = False
-        self.script("; ".join([f"BEGIN {how or self._usual}", *self._local()]), timeout)
         try:
+            begin = [f"BEGIN {how or self._usual}", *self._local(), *opening]
+            self.opened = self.script("; ".join(begin), timeout)
             yield self
         except BaseException:
             self._roll_back()
@@ -301,6 +312,15 @@ class Link:
                 connection.close()
         except Exception:
             return
+
+
+def _all_rows(cursor: psycopg.Cursor[Any]) -> list[list[Any]]:
+    found = []
+    while True:
+        if cursor.description:
+            found.append(cursor.fetchall())
+        if not cursor.nextset():
+            return found
 
 
 def _ms(seconds: float) -> str:

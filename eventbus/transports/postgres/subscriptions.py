@@ -48,9 +48,13 @@ MOVE = (
 )
 
 
+#: What is committed at this moment; see `Snapshot.parse`.
+NOW = "SELECT pg_current_snapshot()::text"
+
+
 def now(link: Link) -> Snapshot:
     """What is committed at this moment."""
-    ((text,),) = link.rows("SELECT pg_current_snapshot()::text")
+    ((text,),) = link.rows(NOW)
     return Snapshot.parse(text)
 
 
