@@ -17,7 +17,7 @@ from .settling import Settling, insert_free
 from .tables import Tables
 
 #: Seconds between two looks at the log for a while after anything happened.
-FAST = 0.003
+FAST = 0.002
 #: Seconds of that while: longer than publishers wait between two announcements.
 ACTIVE = 0.3
 #: Seconds between two looks when nothing happens: with somebody to announce news, and behind a
