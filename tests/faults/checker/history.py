@@ -66,7 +66,8 @@ class Fault(NamedTuple):
     who: str
     at: float
     text: str = ""
-    #: When it had happened: a broker's many processes do not end at one moment.
+    #: When it had happened: a broker's many processes do not end at one moment. Later by what it
+    #: then has forgotten of what it had handed out.
     struck: float = 0.0
 
     def hits(self, who: str) -> bool:
@@ -140,7 +141,7 @@ class History:
                 self.life(who).killed = line.at
         elif line.step == steps.STRUCK:
             begun = max(n for n, f in enumerate(self.faults) if f.kind == steps.FAULT_ON)
-            self.faults[begun] = self.faults[begun]._replace(struck=line.at)
+            self.faults[begun] = self.faults[begun]._replace(struck=line.at + line.number)
         elif line.step == steps.SPAWNED:
             self.life(line.who)
         elif line.step == steps.STATE:
