@@ -193,6 +193,17 @@ def test_what_ended_while_the_broker_was_away_is_not_settled(story, reconnects, 
     assert story.broken(recovery=100.0) == expected
 
 
+def test_without_leases_an_outage_explains_what_began_in_it(story):
+    story.publish("a")
+    story.fault(steps.FAULT_ON, "broker paused")
+    story.fault(steps.STRUCK, "broker paused")
+    story.handle("a")
+    story.fault(steps.FAULT_OFF, "broker paused")
+    story.handle("a", "m2")
+    assert story.broken(leases=False) == set()
+    assert story.broken() == {"I4"}
+
+
 # -- I5 ----------------------------------------------------------------------------------------
 
 

@@ -37,7 +37,7 @@ def bounds(history: History, rules: Rules) -> list[Bound]:
     for fault in history.faults:
         if fault.kind in EXPLAINING:
             hit = [run for run in history.runs if fault.hits(run.who)]
-            runs = [run for run in hit if run.start <= fault.struck]
+            runs = [run for run in hit if run.start <= _until(fault, rules)]
             # A killed member's late lines came between the supervisor's line and its death.
             late = [run for run in history.by_who[fault.who] if run.start > fault.at]
             runs += late if fault.kind == steps.KILL else []
@@ -115,7 +115,7 @@ def _attributed(
         for fault in history.faults if fault.kind in EXPLAINING
     ]
     for before, after in repetitions(history):
-        found = [(fault, edge) for fault, edge in faults if _explains(fault, before, after)]
+        found = [pair for pair in faults if _explains(pair[0], before, after, rules)]
         # Rather one that met the run, than one that came long after it.
         met = [fault for fault, edge in found if before.end is None or before.end >= edge]
         if found:
@@ -125,11 +125,16 @@ def _attributed(
     return explained, unexplained
 
 
-def _explains(fault: Fault, before: Run, after: Run) -> bool:
+def _until(fault: Fault, rules: Rules) -> float:
+    """The last moment at which what began is hit by a fault."""
+    return fault.struck if rules.leases else max(fault.struck, fault.over)
+
+
+def _explains(fault: Fault, before: Run, after: Run, rules: Rules) -> bool:
     if not fault.hits(before.who) or fault.at > after.start:
         return False
     # The dead run nothing: whatever they did, they did before.
-    return fault.kind == steps.KILL or fault.struck >= before.start
+    return fault.kind == steps.KILL or _until(fault, rules) >= before.start
 
 
 def bounded(history: History, rules: Rules) -> Iterator[Violation]:
