@@ -1,4 +1,4 @@
-"""The conformance suite on the oldest server that is supported, too."""
+"""The conformance suite on the oldest server that is supported, too, with the least rights."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from eventbus import Event, EventBus
 from tests.conformance.target import Gate, Received, wait_for
 from tests.servers import Nats
+from tests.transports import nats_user
 from tests.transports.nats_servers import DebianNats
 
 pytestmark = pytest.mark.nats
@@ -22,14 +23,17 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.timeout(400)
 def test_the_conformance_suite_passes_on_debians_server(tmp_path: Path) -> None:
-    with DebianNats(tmp_path / "server") as server:
+    options = {"authorization": nats_user.authorization("admin")}
+    with DebianNats(tmp_path / "server", password="admin", options=options) as server:
         done = subprocess.run(
             [
                 sys.executable, "-m", "pytest", "-q", "-k", "nats", "-p", "no:cacheprovider",
                 f"--basetemp={tmp_path / 'tests'}", "tests/conformance",
             ],
-            cwd=ROOT, env={**os.environ, "NATS_URL": server.url}, capture_output=True, text=True,
-            timeout=380, check=False,
+            cwd=ROOT, capture_output=True, text=True, timeout=380, check=False,
+            env={
+                **os.environ, "NATS_URL": nats_user.url(server.url), "NATS_ADMIN_URL": server.url,
+            },
         )
     assert done.returncode == 0, done.stdout[-4_000:]
     assert " passed" in done.stdout
