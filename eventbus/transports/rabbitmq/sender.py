@@ -63,10 +63,6 @@ class Sender:
         return self.connection.usable and self._channel.error is None
 
     @property
-    def channel(self) -> Channel:
-        return self._channel
-
-    @property
     def outstanding(self) -> int:
         """How many messages are not confirmed."""
         return len(self._waiting)
