@@ -1,0 +1,101 @@
+"""What a client tells of its connections, in callbacks and in its log; nothing else tells.
+
+Callbacks never raise: that would destroy what the client was handing over.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+from ...errors import AuthenticationError, ConfigurationError, TransportUnavailable
+from .errors import translate
+
+logger = logging.getLogger("eventbus.transport.kafka")
+
+#: Lines of a client's log in so many seconds; what is beyond is counted.
+MOST, WINDOW = 10, 10.0
+#: What the client logs when a broker hangs up on a client that does not speak its protocol.
+_MISTAKEN = ("security.protocol", "SSL listener", "might be caused by incorrect")
+
+
+class Trouble:
+    """Remembers why a client does not get through.
+
+    Args:
+        name: of the cluster, fit to be shown.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._denied: KafkaError | None = None
+        self._mistaken = ""
+        self.reason = ""
+        #: No broker is connected, as far as is known.
+        self.down = False
+        #: The client cannot go on.
+        self.fatal: KafkaError | None = None
+        self._lines = 0
+        self._since = 0.0
+
+    def callbacks(self) -> dict[str, Any]:
+        """Settings for a client."""
+        return {"error_cb": self._error, "logger": self}
+
+    def _error(self, error: KafkaError) -> None:
+        code = error.code()
+        if code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
+            self._denied = error
+        elif code == KafkaError._ALL_BROKERS_DOWN:
+            self.down = True
+        if error.fatal():
+            self.fatal = error
+        if code != KafkaError._ALL_BROKERS_DOWN or not self.reason:
+            self.reason = str(error.str())
+
+    def log(self, level: int, message: str, *arguments: Any) -> None:
+        """The client's log goes to ours, but not hundreds of lines of the same."""
+        text = str(message % arguments if arguments else message)
+        if any(part in text for part in _MISTAKEN):
+            self._mistaken = text.rpartition("]: ")[2]
+        now = monotonic()
+        if now - self._since > WINDOW:
+            if self._lines > MOST:
+                logger.info("librdkafka: %d more lines", self._lines - MOST)
+            self._since, self._lines = now, 0
+        self._lines += 1
+        if self._lines <= MOST:
+            logger.log(min(level, logging.INFO), "librdkafka: %s", text)
+
+    def works(self) -> None:
+        """A broker has answered."""
+        self.down = False
+        self._mistaken = self.reason = ""
+
+    def check(self) -> None:
+        """Raise what a person must change, or what ends this client."""
+        if self._denied is not None:
+            raise AuthenticationError(f"{self._name}: {self._denied.str()}")
+        if self.fatal is not None:
+            raise translate(self.fatal, self._name)
+
+    @property
+    def mistaken(self) -> ConfigurationError | None:
+        """The broker speaks, but expects another protocol: no waiting mends that."""
+        if not self._mistaken:
+            return None
+        return ConfigurationError(
+            f"{self._name}: the broker hangs up: it may want TLS or SASL (KafkaConfig.tls, "
+            f"username), or be no Kafka: {self._mistaken}"
+        )
+
+    def explain(self, text: str) -> str:
+        """What went wrong, with the reason that is known."""
+        reason = self.reason
+        return f"{self._name}: {text}" + (f": {reason}" if reason else "")
+
+    def unavailable(self, text: str) -> TransportUnavailable:
+        return TransportUnavailable(self.explain(text))
