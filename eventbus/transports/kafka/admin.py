@@ -183,13 +183,15 @@ class Admin:
             if error is not None and monotonic() >= deadline:
                 raise self._translated(error)
             if wanted:
-                sleep(SOON)
+                there = self.topics({place.topic for place in wanted})
+                wanted = [place for place in wanted if place.topic in there]
+                sleep(SOON if wanted else 0.0)
         return found
 
     def _some_offsets(
         self, wanted: list[TopicPartition], spec: OffsetSpec, found: dict[Place, int]
     ) -> tuple[list[TopicPartition], Exception | None]:
-        """Ask once; those that have no leader yet, because they were made a moment ago."""
+        """Ask once; those that have no leader: they were made a moment ago, or are not there."""
         asked = self.client().list_offsets(
             dict.fromkeys(wanted, spec), request_timeout=ANSWER_TIMEOUT
         )

@@ -70,7 +70,6 @@ class KafkaConsumer:
         self._woken = False
         self._failure: Exception | None = None
         self._closing = False
-        self._leaving = False
         #: Set by the engine: hands over what it holds of partitions that are taken away.
         self.surrender: Callable[[Callable[[Delivery], bool], float], None] = _keep
 
@@ -78,7 +77,6 @@ class KafkaConsumer:
 
     def attach(self, subscription: SubscriptionId) -> None:
         self._id = subscription
-        self._leaving = False
         settings = self._options.consumer(names.group_of(subscription))
         callbacks = {**self._trouble.callbacks(), "on_commit": self._committed}
         self._client = Consumer({**settings, **callbacks})
@@ -86,7 +84,9 @@ class KafkaConsumer:
         self._registry.start()
 
     def detach(self, subscription: SubscriptionId) -> None:
-        self._leaving = True
+        if self._client is not None:
+            self._topics, self._seen = [], self._catalogue.version
+            self._client.unsubscribe()
 
     def fetch(
         self, budgets: Mapping[SubscriptionId, Budget], timeout: float
@@ -110,9 +110,6 @@ class KafkaConsumer:
     def serve(self) -> None:
         """Stay a member while there is no room for events; nothing is handed over."""
         if self._client is None:
-            return
-        if self._leaving:
-            self._leave()
             return
         message = self._client.poll(0)
         if message is not None:
@@ -381,22 +378,6 @@ class KafkaConsumer:
                 share.alive = False
                 share.returned.clear()
 
-    def _leave(self) -> None:
-        """Nobody here is a member any more: leave when what runs is settled."""
-        running = any(
-            len(share.pending) > len(share.returned) for share in self._shares.values()
-        )
-        if running and not self._trouble.down:
-            self._commit()
-            return
-        client, self._client = self._client, None
-        with suppress(TransportError):
-            self._give_up(list(self._shares.values()))
-        self._forget(list(map(_place, self._shares.values())))
-        self._closing = True
-        assert client is not None
-        _close(client)
-
     # -- commits -----------------------------------------------------------------------------
 
     def _commit(self) -> None:
@@ -411,10 +392,6 @@ class KafkaConsumer:
 
 def _keep(concerned: Callable[[Delivery], bool], seconds: float) -> None:
     """Nobody has to be asked."""
-
-
-def _place(share: Share) -> TopicPartition:
-    return TopicPartition(share.topic, share.partition)
 
 
 def _close(client: Consumer) -> None:
