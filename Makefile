@@ -7,6 +7,8 @@ VENV ?= .venv
 EXTRAS ?= all,dev
 # Seconds after which a test run starts no further test; one test takes at most `timeout` (setup.cfg).
 TEST_BUDGET ?= 1500
+# Test files that run side by side: much of their time is waiting for processes and servers.
+JOBS ?= 2
 # More arguments for pytest, e.g. ARGS="-x -k wildcard".
 ARGS ?=
 
@@ -41,7 +43,7 @@ types: venv ## Check the types with mypy, strictly
 .PHONY: test
 test: lint types ## Everything: lint, types, all tests with branch coverage
 	@$(bin)/coverage erase
-	@$(bin)/coverage run $(pytest) $(ARGS); status=$$?; \
+	@$(bin)/coverage run $(pytest) -n $(JOBS) $(ARGS); status=$$?; \
 	$(bin)/coverage combine --quiet && $(bin)/coverage report || exit 1; exit $$status
 
 .PHONY: unit

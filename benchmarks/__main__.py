@@ -16,7 +16,9 @@ from pathlib import Path
 
 from .measure import Figure
 
-MODULES = ("memory", "sqlite", "latency", "pool", "resources", "redis")
+MODULES = (
+    "memory", "sqlite", "latency", "pool", "resources", "redis", "postgres", "nats", "rabbitmq",
+)
 RESULTS = Path(__file__).with_name("results.json")
 ROW = "{:<62} {:>11} {:>11} {:>7} {:>8}  {}"
 

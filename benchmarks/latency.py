@@ -25,21 +25,26 @@ with EventBus(sys.argv[1], group="bench", environ={{}}) as bus:
 """
 
 
-def measure() -> list[Figure]:
-    waits: list[float] = []
-    with scratch() as path:
-        url = f"sqlite:///{path}"
-        with EventBus(url, group="bench", environ={}) as bus:
-            bus.subscribe("tick", lambda e: waits.append(time.monotonic() - e.payload), name="t")
-            publisher = subprocess.run(
-                [sys.executable, "-c", PUBLISHER, url], check=True, text=True,
-                stdout=subprocess.PIPE,
-            )
-            bus.join()
+def waits(url: str) -> list[float]:
+    """Seconds from each publish to its handler."""
+    found: list[float] = []
+    with EventBus(url, group="bench", environ={}) as bus:
+        bus.subscribe("tick", lambda e: found.append(time.monotonic() - e.payload), name="t")
+        publisher = subprocess.run(
+            [sys.executable, "-c", PUBLISHER, url], check=True, text=True,
+            stdout=subprocess.PIPE,
+        )
+        bus.join()
     # Otherwise the figures would be of another load, or without the worst ones.
     assert float(publisher.stdout) < 1.05 * SECONDS, f"took {publisher.stdout.strip()} s"
-    assert len(waits) == RATE * SECONDS, f"{len(waits)} handled"
-    cuts = statistics.quantiles([1000 * wait for wait in waits], n=100)
+    assert len(found) == RATE * SECONDS, f"{len(found)} handled"
+    return found
+
+
+def measure() -> list[Figure]:
+    with scratch() as path:
+        found = waits(f"sqlite:///{path}")
+    cuts = statistics.quantiles([1000 * wait for wait in found], n=100)
     name = "sqlite: publish to handled, two processes, 200/s"
     return [
         Figure(f"{name}, p50 ms", f"{cuts[49]:.1f} ms", "-", cuts[49], "<= 15"),

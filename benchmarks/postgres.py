@@ -1,46 +1,32 @@
-"""PostgreSQL against the raw client: same server, same durability, same bytes.
-
-The raw client does what any bus must. It stores topic, key and encoded event with the number of
-its transaction, and reads in the order of those numbers up to the oldest open one. It claims a
-batch by moving a cursor and writing a lease, and deletes the lease when the batch is handled; a
-SIGKILL in between loses nothing. It claims and settles without waiting for the disk, as we do.
-"""
+"""PostgreSQL against the raw client: same server, same durability, same bytes."""
 
 from __future__ import annotations
 
+import os
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import psycopg
 
 from eventbus import Event, EventBus
-from eventbus.wire import decode, encode
 
+from . import postgres_floor as floor
+from .latency import waits
 from .measure import Figure, in_turns, payload, rate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docker"))
 
 COUNT = 30_000
-CHUNK = 1_000
-CLAIM = 500
 SINGLES = 1_500
 THREADS = 8
-
-TABLES = """
-    DROP SCHEMA IF EXISTS raw CASCADE;
-    DROP SCHEMA IF EXISTS eventbus CASCADE;
-    CREATE SCHEMA raw;
-    CREATE TABLE raw.log (id bigserial, xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-        topic text NOT NULL, key text, data bytea NOT NULL, PRIMARY KEY (xid, id));
-    CREATE TABLE raw.cursor (xid xid8 NOT NULL, id bigint NOT NULL);
-    INSERT INTO raw.cursor VALUES ('0', 0);
-    CREATE TABLE raw.lease (id bigserial PRIMARY KEY, until timestamptz, ids bigint[]);
-"""
+SMALL, LARGE = 10_000, 1_000_000
+#: Seconds for which idleness is measured.
+IDLE = 20.0
 
 
 class Server:
@@ -51,12 +37,12 @@ class Server:
 
         self.url = provide("postgres") + "?application_name=bench"
 
-    def connect(self) -> psycopg.Connection[Any]:
+    def connect(self) -> floor.Connection:
         return psycopg.connect(self.url, autocommit=True, prepare_threshold=1)
 
     def empty(self) -> None:
         with self.connect() as connection:
-            connection.execute(TABLES)
+            connection.execute(f"{floor.TABLES}; DROP SCHEMA IF EXISTS eventbus CASCADE")
 
     @contextmanager
     def bus(self) -> Iterator[EventBus]:
@@ -64,39 +50,43 @@ class Server:
             bus.topics()
             yield bus
 
+    def processor_time(self) -> float:
+        """Seconds that all its processes have used so far."""
+        from services.shared import handle
+
+        process = handle("postgres").process  # type: ignore[union-attr]
+        assert process is not None, "another machine's server cannot be measured"
+        return sum(_processor_time(one.pid) for one in process.tree())
+
+
+def _processor_time(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 def _ignore(event: Event) -> None:
     return
 
 
-def _row(number: int) -> tuple[str, None, bytes]:
-    return "user.created", None, encode(Event("user.created", payload(number)))
-
-
-INSERT = "INSERT INTO raw.log (topic, key, data) VALUES (%s, %s, %b)"
-INSERT_MANY = (
-    "INSERT INTO raw.log (topic, key, data)"
-    " SELECT * FROM unnest(%b::text[], %b::text[], %b::bytea[])"
-)
+# -- publishing ----------------------------------------------------------------------------------
 
 
 def _fill_raw(server: Server, count: int = COUNT) -> float:
     server.empty()
     with server.connect() as connection:
         begun = time.perf_counter()
-        for start in range(0, count, CHUNK):
-            rows = [_row(number) for number in range(start, start + CHUNK)]
-            connection.execute(INSERT_MANY, [list(column) for column in zip(*rows, strict=True)])
+        floor.fill(connection, count)
         return count / (time.perf_counter() - begun)
 
 
-def _fill(server: Server, bus: EventBus, count: int = COUNT) -> float:
-    bus.subscribe("user.created", _ignore, name="ignore").cancel()
+def _fill(bus: EventBus, count: int = COUNT) -> float:
+    bus.subscribe(floor.TOPIC, _ignore, name="ignore").cancel()
     # The raw client has its connection already, too.
     bus.publish("warm.up")
     begun = time.perf_counter()
-    for start in range(0, count, CHUNK):
-        bus.publish_many([("user.created", payload(n)) for n in range(start, start + CHUNK)])
+    for start in range(0, count, floor.CHUNK):
+        chunk = range(start, start + floor.CHUNK)
+        bus.publish_many([(floor.TOPIC, payload(number)) for number in chunk])
     return count / (time.perf_counter() - begun)
 
 
@@ -104,66 +94,11 @@ def _publish_many(server: Server) -> Figure:
     def ours() -> float:
         server.empty()
         with server.bus() as bus:
-            return _fill(server, bus)
+            return _fill(bus)
 
     mine, raw, ratio = in_turns(ours, lambda: _fill_raw(server))
     name = "postgres: publish_many / raw inserts of 1,000"
     return Figure(name, rate(mine), rate(raw), ratio, ">= 0.7")
-
-
-def _consume_raw(server: Server) -> float:
-    _fill_raw(server)
-    with server.connect() as connection:
-        # The planner knows nothing yet of a log that was just filled, and would sort all of it.
-        connection.execute("SET synchronous_commit = off; SET enable_bitmapscan = off")
-        begun = time.perf_counter()
-        while rows := _claim(connection):
-            for _, _, _, topic, key, data in rows:
-                _ignore(decode(data, topic=topic, key=key))
-            connection.execute("DELETE FROM raw.lease WHERE id = %s", [rows[0][0]])
-        return COUNT / (time.perf_counter() - begun)
-
-
-def _claim(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
-    with connection.transaction():
-        cursor = connection.execute("SELECT xid, id FROM raw.cursor FOR UPDATE").fetchone()
-        rows = connection.execute(
-            "SELECT xid::text, id, topic, key, data FROM raw.log WHERE (xid, id) > (%s::xid8, %s)"
-            " AND xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid, id"
-            f" LIMIT {CLAIM}", cursor, binary=True,
-        ).fetchall()
-        if not rows:
-            return []
-        connection.execute("UPDATE raw.cursor SET xid = %s::xid8, id = %s",
-                           rows[-1][:2])
-        lease = connection.execute(
-            "INSERT INTO raw.lease (until, ids) VALUES (now() + interval '30 s', %s) RETURNING id",
-            [[row[1] for row in rows]],
-        ).fetchone()
-    assert lease is not None
-    return [(lease[0], *row) for row in rows]
-
-
-def _consume(server: Server, count: int = COUNT) -> float:
-    server.empty()
-    with server.bus() as bus:
-        _fill(server, bus, count)
-        begun = time.perf_counter()
-        bus.subscribe("user.created", _ignore, name="ignore")
-        bus.join()
-        return count / (time.perf_counter() - begun)
-
-
-def _consuming(server: Server) -> Figure:
-    mine, raw, ratio = in_turns(lambda: _consume(server), lambda: _consume_raw(server))
-    name = "postgres: consume through the pool / raw claim + delete"
-    return Figure(name, rate(mine), rate(raw), ratio, ">= 0.5")
-
-
-def _backlog(server: Server) -> Figure:
-    small, large = _consume(server, 10_000), _consume(server, 1_000_000)
-    name = "postgres: cost per event, backlog of 10^6 / of 10^4"
-    return Figure(name, rate(large), rate(small), small / large, "<= 1.3")
 
 
 def _single_raw(server: Server) -> float:
@@ -171,19 +106,19 @@ def _single_raw(server: Server) -> float:
     with server.connect() as connection:
         begun = time.perf_counter()
         for number in range(SINGLES):
-            connection.execute(INSERT, _row(number))
+            connection.execute(floor.INSERT, floor.row(number))
         return SINGLES / (time.perf_counter() - begun)
 
 
 def _single(server: Server, threads: int = 1) -> float:
     server.empty()
     with server.bus() as bus:
-        bus.subscribe("user.created", _ignore, name="ignore").cancel()
-        bus.publish("user.created", payload(0))
+        bus.subscribe(floor.TOPIC, _ignore, name="ignore").cancel()
+        bus.publish(floor.TOPIC, payload(0))
 
         def publish() -> None:
             for number in range(SINGLES):
-                bus.publish("user.created", payload(number))
+                bus.publish(floor.TOPIC, payload(number))
 
         return threads * SINGLES / _timed([publish] * threads)
 
@@ -210,8 +145,76 @@ def _many_threads(server: Server) -> Figure:
     return Figure(name, rate(mine), rate(raw), ratio, ">= 3.0")
 
 
+# -- consuming -----------------------------------------------------------------------------------
+
+
+def _consume_raw(server: Server) -> float:
+    _fill_raw(server)
+    with server.connect() as connection:
+        begun = time.perf_counter()
+        floor.consume(connection, _ignore)
+        return COUNT / (time.perf_counter() - begun)
+
+
+def _consume(server: Server, count: int = COUNT) -> float:
+    server.empty()
+    with server.bus() as bus:
+        _fill(bus, count)
+        begun = time.perf_counter()
+        bus.subscribe(floor.TOPIC, _ignore, name="ignore")
+        bus.join()
+        return count / (time.perf_counter() - begun)
+
+
+def _consuming(server: Server) -> Figure:
+    mine, raw, ratio = in_turns(lambda: _consume(server), lambda: _consume_raw(server))
+    name = "postgres: consume through the pool / raw claim + delete"
+    return Figure(name, rate(mine), rate(raw), ratio, ">= 0.5")
+
+
+def _backlog(server: Server) -> Figure:
+    before = [_consume(server, SMALL) for _ in range(3)]
+    large = _consume(server, LARGE)
+    small = statistics.median(before + [_consume(server, SMALL) for _ in range(2)])
+    name = "postgres: cost per event, backlog of 10^6 / of 10^4"
+    return Figure(name, rate(large), rate(small), small / large, "<= 1.3")
+
+
+# -- waiting -------------------------------------------------------------------------------------
+
+
+def _latency(server: Server) -> Figure:
+    server.empty()
+    cuts = statistics.quantiles([1000 * wait for wait in waits(server.url)], n=100)
+    name = "postgres: publish to handled, two processes, 200/s, p50 ms"
+    return Figure(name, f"{cuts[49]:.1f} ms", f"p99 {cuts[98]:.1f}", cuts[49], "<= 5")
+
+
+def _idle(server: Server) -> Figure:
+    server.empty()
+    with server.bus() as bus:
+        for n in range(10):
+            bus.subscribe(f"quiet.t{n}", _ignore, name="h")
+        bus.join()
+        # What came before has its aftermath: wakers and cleaners.
+        time.sleep(5.0)
+        began, theirs, ours = time.perf_counter(), server.processor_time(), time.process_time()
+        time.sleep(IDLE)
+        theirs, ours = server.processor_time() - theirs, time.process_time() - ours
+        seconds = time.perf_counter() - began
+    percent = 100 * (ours + theirs) / seconds
+    name = "postgres: idle with 10 subscriptions, both sides, % of a core"
+    parts = f"{100 * ours / seconds:.2f}+{100 * theirs / seconds:.2f}"
+    return Figure(name, f"{percent:.2f} %", parts, percent, "<= 1.5")
+
+
+MEASURES = (
+    _publish_many, _consuming, _single_publish, _many_threads, _latency, _idle, _backlog
+)
+
+
 def measure() -> Iterator[Figure]:
     server = Server()
-    for figure in (_publish_many, _consuming, _single_publish, _many_threads, _backlog):
+    for figure in MEASURES:
         yield figure(server)
     server.empty()

@@ -10,6 +10,8 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
+import msgspec
+
 from .config import EventBusConfig, effective_config
 from .event import Event
 from .health import Health, Stats, SubscriptionHealth
@@ -329,15 +331,11 @@ class EventBus:
 
     def stats(self) -> Stats:
         """Counters since the bus was made."""
-        from ._engine.member import Counters
-
-        totals = dict.fromkeys(Counters.__struct_fields__, 0)
-        for member in self._engine.all_members():
-            for name in totals:
-                totals[name] += getattr(member.counters, name)
+        engine = self._engine
         return Stats(
-            published=self._engine.publisher.published,
-            reconnects=sum(loop.reconnects for loop in self._engine.loops), **totals,
+            published=engine.publisher.published,
+            reconnects=sum(loop.reconnects for loop in tuple(engine.loops)),
+            **msgspec.structs.asdict(engine.counters()),
         )
 
     def __del__(self) -> None:

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -26,6 +27,22 @@ EXIT_GRACE = 60.0
 # Hypothesis' own deadline of 200 ms per example measures the machine, not the code.
 hypothesis.settings.register_profile("eventbus", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("eventbus")
+
+
+#: Their tests share servers, and empty them: one after the other, whatever runs beside them.
+SHARING = ("tests/conformance/", "tests/transports/")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Side by side run whole files: fixtures of a module may be servers."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "sharing" if nodeid.startswith(SHARING) else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(trylast=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from threading import Thread
+from threading import Lock, Thread
 from time import monotonic, sleep
 
 from ..errors import TransportError
@@ -26,7 +26,7 @@ from .binding import Binding
 from .breaker import Breaker
 from .dispatcher import Dispatcher
 from .maintenance import Maintenance
-from .member import Member
+from .member import Counters, Member
 from .outcomes import Outcomes
 from .quarantine import Quarantine
 from .reconnect import PERMANENT_ERRORS, Reconnect
@@ -68,6 +68,9 @@ class ConsumerLoop:
     ) -> None:
         self._maintenance = maintenance
         self.members: tuple[Member, ...] = ()
+        #: Of members that were here; guarded, as `members` is, by the lock.
+        self._gone = Counters()
+        self._lock = Lock()
         self.reconnects = 0
         self._transport = transport
         self._capabilities = transport.capabilities
@@ -96,7 +99,8 @@ class ConsumerLoop:
 
     def add(self, member: Member) -> None:
         """Serve a declared member from now on; starts the thread at the first one."""
-        self.members += (member,)
+        with self._lock:
+            self.members += (member,)
         self._commands.append(lambda consumer: self._attach(consumer, member))
         if self._thread is None:
             self._thread = Thread(target=self._main, name=self._name, daemon=True)
@@ -141,6 +145,11 @@ class ConsumerLoop:
         if urgent or monotonic() >= self._settle_at:
             self._limited = False
             self.wake()
+
+    def counters(self) -> Counters:
+        """What has happened to all members that are or were here."""
+        with self._lock:
+            return Counters.total([self._gone, *(member.counters for member in self.members)])
 
     @property
     def in_thread(self) -> Thread | None:
@@ -285,6 +294,17 @@ class ConsumerLoop:
             if member.must_hand_back:
                 member.must_hand_back = False
                 self._hand_back(member)
+            if member.removed and member.state == "closed" and not self._concerns(member):
+                self._let_go(member)
+
+    def _concerns(self, member: Member) -> bool:
+        """Whether anything of it still goes on here."""
+        return bool(member.in_flight or member.finished) or member in self._attached
+
+    def _let_go(self, member: Member) -> None:
+        with self._lock:
+            self._gone = Counters.total([self._gone, member.counters])
+            self.members = tuple(other for other in self.members if other is not member)
 
     def _hand_back(self, member: Member) -> None:
         self._outcomes.take_back(member)

@@ -31,7 +31,7 @@ from .binding import Binding, Handler, Middleware
 from .consumer import ConsumerLoop
 from .dispatcher import Dispatcher
 from .maintenance import Maintenance
-from .member import Member
+from .member import Counters, Member
 from .publisher import Publisher
 from .reconnect import until_available
 from .runner import HandlerRunner
@@ -281,9 +281,9 @@ class Engine:
         self._check_open()
         return self.transport.diagnose()
 
-    def all_members(self) -> list[Member]:
-        """Live ones and those that were cancelled: counters never go back."""
-        return [member for loop in self.loops for member in loop.members]
+    def counters(self) -> Counters:
+        """Of all subscriptions, also of those that were cancelled: counters never go back."""
+        return Counters.total([Counters(), *(loop.counters() for loop in tuple(self.loops))])
 
     # -- ending ------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta, timezone
-from traceback import TracebackException
+from traceback import TracebackException, format_exception_only
 
 from .._ids import new_id
 from ..errors import Reject, RetryLater, SerializationError
@@ -24,17 +24,13 @@ MAX_TRACEBACK = 16_384
 def describe(attempt: Attempt, event: Event, error: BaseException) -> Failure:
     """Log a handler's exception and keep of it what a dead letter needs, without its frames."""
     policy = attempt.binding.retry
-    if isinstance(error, Reject):
-        failure = _failure(attempt, "rejected", error, event.id)
-        level = logging.WARNING
-    elif isinstance(error, RetryLater):
-        failure = _failure(attempt, "later", error, event.id)
+    kind, level = _kind(error)
+    # An attempt that has a successor leaves no dead letter: then only its log shows the frames.
+    gives_up = policy.gives_up(error, attempt.number)
+    failure = _failure(attempt, kind, error, event.id, _trace(error) if gives_up else "")
+    failure.gives_up = gives_up
+    if isinstance(error, RetryLater):
         failure.delay = error.delay
-        level = logging.INFO
-    else:
-        failure = _failure(attempt, "failed", error, event.id)
-        level = logging.ERROR
-    failure.gives_up = policy.gives_up(error, attempt.number)
     logger.log(
         level,
         "handler %s: %s for event %s (id %s, attempt %d of %d)",
@@ -51,7 +47,7 @@ def describe(attempt: Attempt, event: Event, error: BaseException) -> Failure:
 
 def undecodable(attempt: Attempt, error: SerializationError) -> Failure:
     """The bytes are no event of ours: no handler can be called with them."""
-    return _failure(attempt, "undecodable", error, None)
+    return _failure(attempt, "undecodable", error, None, _trace(error))
 
 
 def next_delay(failure: Failure) -> float | None:
@@ -119,24 +115,39 @@ def crashed(
     )
 
 
-def _failure(attempt: Attempt, kind: str, error: BaseException, event_id: str | None) -> Failure:
-    text, trace = _texts(error)
+def _kind(error: BaseException) -> tuple[str, int]:
+    """What kind of failure it is, and how loudly to log it."""
+    if isinstance(error, Reject):
+        return "rejected", logging.WARNING
+    if isinstance(error, RetryLater):
+        return "later", logging.INFO
+    return "failed", logging.ERROR
+
+
+def _failure(
+    attempt: Attempt, kind: str, error: BaseException, event_id: str | None, trace: str
+) -> Failure:
     return Failure(
-        attempt, kind, text, trace,  # type: ignore[arg-type]
+        attempt, kind, _text(error), trace,  # type: ignore[arg-type]
         datetime.now(timezone.utc), event_id,
     )
 
 
-def _texts(error: BaseException) -> tuple[str, str]:
-    """Texts that can be stored anywhere, even of exceptions whose own `__str__` fails."""
+def _text(error: BaseException) -> str:
+    """A text that can be stored anywhere, even of exceptions whose own `__str__` fails."""
     try:
-        report = TracebackException.from_exception(error, limit=-50)
-        text = "".join(report.format_exception_only()).strip()
-        trace = "".join(report.format())
+        text = "".join(format_exception_only(error)).strip()
     except BaseException as second:
         text = f"{type(error).__name__} (its text failed with {type(second).__name__})"
-        trace = ""
-    return _storable(text)[:MAX_ERROR], _storable(trace)[-MAX_TRACEBACK:]
+    return _storable(text)[:MAX_ERROR]
+
+
+def _trace(error: BaseException) -> str:
+    try:
+        report = TracebackException.from_exception(error, limit=-50)
+        return _storable("".join(report.format()))[-MAX_TRACEBACK:]
+    except BaseException:
+        return ""
 
 
 def _storable(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from time import monotonic
 from typing import Literal
@@ -33,6 +33,12 @@ class Counters(msgspec.Struct):
     skipped: int = 0
     leases_lost: int = 0
     topology_lost: int = 0
+
+    @classmethod
+    def total(cls, all_of_them: Iterable[Counters]) -> Counters:
+        """Their sums."""
+        rows = zip(*(msgspec.structs.astuple(one) for one in all_of_them), strict=True)
+        return cls(*map(sum, rows))
 
 
 class Member:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,12 @@ from pika import spec
 from eventbus import RabbitMQConfig
 from eventbus.transports.base import Settings
 from eventbus.transports.rabbitmq import RabbitMQTransport, names
-from tests.servers import provide
+from tests.servers import RabbitMQ, provide
 
 SETTINGS = Settings(prefix="", lease=30.0, retention=60.0, publish_timeout=5.0)
+
+#: Beside the server, where Debian keeps it; elsewhere on the PATH.
+CTL = Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
 
 #: Asked once: to see that the server answers takes longer than many a test.
 url = cache(lambda: provide("rabbitmq"))
@@ -42,3 +47,10 @@ def empty(url: str) -> None:
             )
     finally:
         transport.close()
+
+
+def control(server: RabbitMQ, *arguments: str) -> None:
+    """What an administrator does, with `rabbitmqctl`; takes a second or two."""
+    program = str(CTL) if CTL.exists() else "rabbitmqctl"
+    environment = {**os.environ, **server.environment()}
+    subprocess.run([program, *arguments], env=environment, check=True, capture_output=True)

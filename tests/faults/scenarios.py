@@ -21,9 +21,9 @@ LEASE, LAPSED = 1.5, 1.0
 WORKERS = 4
 
 
-def killed_in_the_middle(run: Supervisor) -> None:
+def killed_in_the_middle(run: Supervisor, *options: object) -> None:
     """A member is killed while one of two handlers runs, everything else being settled."""
-    handlers = ("--handlers", "quick", "slow")
+    handlers = ("--handlers", "quick", "slow", *options)
     member = run.live_member(*handlers)
     run.publish(Event("job.a", {"hold": [str(run.folder / "hold")], "only": "slow"}))
     run.wait("one handler is left", lambda: len(run.progress.settled) == 1)

@@ -163,6 +163,7 @@ class Supervisor:
         """A fault of the broker: `begin`, some progress of time inside it, `end`."""
         self.journal.note(steps.FAULT_ON, text=name)
         begin()
+        self.journal.note(steps.STRUCK, text=name)
         end()
         self.journal.note(steps.FAULT_OFF, text=name)
 

@@ -4,36 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from eventbus import EventBus, PublishError, TransportUnavailable
 from tests.conformance.target import Gate, Received, wait_for
-from tests.servers import Redis, Server
+from tests.servers import Server
 
 from .proxy import Proxy
 
-SERVERS = [pytest.param(Redis, id="redis", marks=pytest.mark.redis)]
-
-
-@pytest.fixture(params=SERVERS)
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    with request.param(tmp_path / "server") as server:
-        yield server
-
 
 @pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    with Proxy(server.port) as proxy:
+def proxy(unhurt: Server) -> Iterator[Proxy]:
+    with Proxy(unhurt.port) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def bus(server: Server, proxy: Proxy) -> Iterator[EventBus]:
-    url = server.url.replace(str(server.port), str(proxy.port))
+def bus(unhurt: Server, proxy: Proxy, request: pytest.FixtureRequest) -> Iterator[EventBus]:
+    url = unhurt.url.replace(str(unhurt.port), str(proxy.port))
+    # A group of each test's own: the others' events are not its affair.
+    group = request.node.originalname
     with EventBus(
-        url, group="g", environ={}, publish_timeout=1.0, close_timeout=2.0
+        url, group=group, environ={}, publish_timeout=1.0, close_timeout=2.0
     ) as bus:
         yield bus
 
@@ -77,7 +70,7 @@ def test_closing_in_a_black_hole_ends_in_time(bus: EventBus, proxy: Proxy) -> No
 
 @pytest.mark.slow
 def test_consuming_goes_on_when_the_network_heals(
-    bus: EventBus, proxy: Proxy, server: Server
+    bus: EventBus, proxy: Proxy, unhurt: Server
 ) -> None:
     received = Received()
     bus.subscribe("a.b", received)
@@ -87,7 +80,7 @@ def test_consuming_goes_on_when_the_network_heals(
     proxy.swallow()
     # The consumer notices by itself: its question stays unanswered.
     wait_for(lambda: not bus.health().ok, timeout=30, what="the trouble to be noticed")
-    with EventBus(server.url, group="g", environ={}) as neighbour:
+    with EventBus(unhurt.url, group="g", environ={}) as neighbour:
         neighbour.publish("a.b", 2)
 
     proxy.release()

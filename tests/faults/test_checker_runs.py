@@ -147,6 +147,20 @@ def test_a_fault_of_the_broker_explains_what_ran_anywhere(story):
     assert story.broken() == set()
 
 
+def test_a_fault_that_takes_its_time_explains_what_began_before_it_struck(story):
+    story.publish("a")
+    story.publish("b")
+    story.fault(steps.FAULT_ON, "broker killed")
+    story.handle("a")
+    story.fault(steps.STRUCK, "broker killed")
+    story.handle("b")
+    story.fault(steps.FAULT_OFF, "broker killed")
+    story.handle("a")
+    assert story.broken() == set()
+    story.handle("b")
+    assert story.broken() == {"I4"}
+
+
 # -- I5 ----------------------------------------------------------------------------------------
 
 

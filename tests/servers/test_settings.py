@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import nats.errors
-import pika.exceptions
 import psycopg
 import pytest
 import redis
+from pika.exceptions import ProbableAuthenticationError
 
 from tests.servers import (
     Certificates,
@@ -28,7 +28,6 @@ from tests.servers.conftest import of
 PASSWORD = "p'@ s/\"%2F\\#{,}"
 
 REFUSED = (redis.AuthenticationError, nats.errors.Error, psycopg.OperationalError)
-REFUSED += (pika.exceptions.ProbableAuthenticationError,)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.mark.parametrize("kind", of(Redis, Nats, Postgres, RabbitMQ))
+@pytest.mark.parametrize("kind", of(Redis, Nats, Postgres))
 def test_only_the_password_opens(kind: type[Server], tmp_path: Path) -> None:
     with kind(tmp_path, password=PASSWORD) as server:
         write(server, "secret", "v")
@@ -47,19 +46,22 @@ def test_only_the_password_opens(kind: type[Server], tmp_path: Path) -> None:
             read(server, "secret")
 
 
-@pytest.mark.kafka
-def test_kafka_takes_a_password_and_tls_at_once(
-    certificates: Certificates, tmp_path: Path
+@pytest.mark.parametrize("kind", of(RabbitMQ, Kafka))
+def test_slow_ones_take_a_password_and_tls_at_once(
+    kind: type[Server], certificates: Certificates, tmp_path: Path
 ) -> None:
-    with Kafka(tmp_path, password=PASSWORD, tls=certificates) as server:
+    # Kafka's client tries a wrong password again for ever; RabbitMQ tells nobody but its client.
+    knock = kind.ping if kind is Kafka else lambda server: read(server, "secret")
+    with kind(tmp_path, password=PASSWORD, tls=certificates) as server:
         write(server, "secret", "v")
         assert read(server, "secret") == "v"
+        assert not kind(server.folder, password=PASSWORD).is_ready()
         server.password = "wrong"
-        with pytest.raises(ServerError, match="login"):
-            server.ping()
+        with pytest.raises((ServerError, ProbableAuthenticationError), match=r"login|ACCESS"):
+            knock(server)
 
 
-@pytest.mark.parametrize("kind", of(Redis, Nats, Postgres, RabbitMQ))
+@pytest.mark.parametrize("kind", of(Redis, Nats, Postgres))
 def test_tls_is_the_only_way_in(
     kind: type[Server], certificates: Certificates, tmp_path: Path
 ) -> None:

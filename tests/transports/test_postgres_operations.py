@@ -13,10 +13,11 @@ import psycopg
 import pytest
 
 from eventbus import AuthenticationError, EventBus, PublishError, TopologyError
+from eventbus._engine import maintenance
 from eventbus.transports.base import Settlement
-from eventbus.transports.postgres import leases, retention
+from eventbus.transports.postgres import leases, retention, schema
 from eventbus.transports.postgres.snapshot import Place
-from tests.conformance.target import Received
+from tests.conformance.target import Received, in_threads
 from tests.servers import Postgres
 from tests.transports import postgres_user
 from tests.transports.postgres_kit import LITERAL, Kit, fetch
@@ -65,7 +66,7 @@ def test_without_the_right_to_make_tables_it_says_what_to_do(kit: Kit, roles: No
 
 
 def test_a_role_that_only_publishes(kit: Kit, roles: None, monkeypatch: Any) -> None:
-    monkeypatch.setattr("eventbus.transports.postgres.transport.CLEAN_INTERVAL", 0.0)
+    monkeypatch.setattr(maintenance, "INTERVAL", 0.0)
     owner, received = kit.bus(), Received()
     owner.subscribe("a.b", received)
     postgres_user.allow(kit.sql, "publisher")
@@ -88,6 +89,22 @@ def test_tables_of_a_newer_version_are_refused(kit: Kit) -> None:
 
     with pytest.raises(TopologyError, match=r"version 99.*upgrade eventbus"):
         kit.bus().subscribe("a.b", Received())
+
+
+def test_many_processes_may_bring_older_tables_forward_at_once(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.bus().publish("a.b", "older")
+    # Twice would be an error, and so would a half of it.
+    newer = "ALTER TABLE {log} ADD COLUMN more int; CREATE TABLE {meta}_more (i int);"
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, newer))
+    buses = [kit.bus() for _ in range(8)]
+
+    in_threads(8, lambda number: buses[number].publish("a.b", number))
+
+    assert kit.count("log") == 9
+    (version,) = kit.sql.execute("SELECT value FROM eventbus.meta WHERE name = 'version'")
+    assert version == (str(len(schema.MIGRATIONS)),)
 
 
 def test_an_application_may_have_tables_of_the_same_names(kit: Kit) -> None:
@@ -183,13 +200,14 @@ def test_what_is_committed_while_old_events_are_removed_is_not_removed(
             return floor
 
         monkeypatch.setattr(retention, "unsettled_from", look_and_commit)
-        assert bus._engine.transport.maintain() == 1
+        bus._engine.transport.maintain()
+        assert kit.count("log") == 1
 
     assert len(fetch(reader)) == 1
 
 
 def test_removing_keeps_pace_and_leaves_no_bloat(kit: Kit, monkeypatch: Any) -> None:
-    monkeypatch.setattr("eventbus.transports.postgres.transport.CLEAN_INTERVAL", 0.2)
+    monkeypatch.setattr(maintenance, "INTERVAL", 0.2)
     bus, received = kit.bus(retention=timedelta(seconds=0.5)), Received()
     bus.subscribe("a.b", received)
     sizes, total = [], 0

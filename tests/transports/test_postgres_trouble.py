@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,6 +79,25 @@ def test_nothing_listens() -> None:
     url = "postgresql://bus:secret@127.0.0.1:1/bus"
     with EventBus(url, group="g", environ={}, publish_timeout=1.0) as bus:
         assert outcome_of(lambda: bus.publish("a.b"), 3.0) == "failed"
+
+
+def test_the_next_host_is_tried(kit: Kit) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        others = f"127.0.0.1:1,127.0.0.1:{silent.getsockname()[1]}"
+        url = kit.server.url.replace("@", f"@{others},") + "?target_session_attrs=read-write"
+        bus, received = kit.bus(url), Received()
+        began = time.monotonic()
+        bus.publish("a.b", 1)
+        assert time.monotonic() - began < 5.0
+        bus.subscribe("a.b", received, start_from="earliest")
+        received.wait(1)
+
+
+def test_many_hosts_that_swallow_everything_take_no_longer_than_one(kit: Kit) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hosts = ",".join([f"127.0.0.1:{silent.getsockname()[1]}"] * 4)
+        bus = kit.bus(f"postgresql://bus:secret@{hosts}/bus", publish_timeout=1.0)
+        assert outcome_of(lambda: bus.publish("a.b"), 2.0) == "failed"
 
 
 def test_no_connection_is_left_over(kit: Kit) -> None:
@@ -157,6 +177,20 @@ def test_a_claim_outlives_a_crash_of_the_server(kit: Kit) -> None:
     # Had it been taken back, a peer would handle at this moment what this member goes on with.
     assert fetch(kit.consumer(kit.bus()), timeout=0.3) == []
     assert again.settle(Settlement(acks=held)) == []
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_settlement_outlives_a_crash_of_the_server(kit: Kit, whole: bool) -> None:
+    reader = kit.consumer(kit.bus())
+    kit.bus().publish_many([("a.b", 1), ("a.b", 2)])
+    held = fetch(reader)
+    reader.settle(Settlement(acks=held if whole else held[:1]))
+    kit.server.kill()
+    kit.server.start()
+
+    with kit.connect() as sql:
+        left = sql.execute("SELECT coalesce(sum(count), 0) FROM eventbus.lease").fetchone()
+    assert left == (0 if whole else 1,)
 
 
 def test_sessions_that_are_terminated_come_back(kit: Kit) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,14 +19,11 @@ from eventbus import (
     TopologyError,
     TransportUnavailable,
 )
-from tests.conformance.rabbitmq import empty
+from tests.conformance.rabbitmq import control, empty
 from tests.conformance.target import QUICK, Received, in_threads, wait_for
 from tests.servers import RabbitMQ, make_certificates
 
 pytestmark = pytest.mark.rabbitmq
-
-#: Beside the server, where Debian keeps it; elsewhere on the PATH.
-CTL = Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +60,6 @@ def buses(server: RabbitMQ) -> Iterator[Buses]:
     made = Buses(server.url)
     yield made
     made.close()
-
-
-def control(server: RabbitMQ, *arguments: str) -> None:
-    program = str(CTL) if CTL.exists() else "rabbitmqctl"
-    environment = {**os.environ, **server.environment()}
-    subprocess.run([program, *arguments], env=environment, check=True, capture_output=True)
 
 
 @contextmanager

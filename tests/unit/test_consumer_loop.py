@@ -152,6 +152,17 @@ def test_a_removed_member_is_detached_and_what_it_had_not_begun_goes_back(dispat
     assert (served.state, served.counters.released) == ("closed", 1)
 
 
+def test_a_removed_member_is_forgotten_but_for_its_counters(dispatcher):
+    dispatcher.busy = True
+    served, other = member(dispatcher), member(dispatcher, id=ID._replace(group="other"))
+    broker = ScriptedBroker([delivery()], lambda: loop.remove(served), ())
+    loop = loop_of(broker, dispatcher)
+    play(loop, served, other)
+
+    assert loop.members == (other,)
+    assert loop.counters().released == 1
+
+
 @pytest.mark.parametrize(
     ("succeeded", "called"), [(("one",), ["two"]), (("one", "two"), []), ((), ["one", "two"])]
 )

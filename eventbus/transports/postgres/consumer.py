@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from time import monotonic
 
 from ...patterns import matcher
@@ -43,13 +43,12 @@ class PostgresConsumer:
 
     def __init__(
         self, link: Link, tables: Tables, owner: str, lease: float,
-        held: Collection[Delivery], maintain: Callable[[], None],
+        held: Collection[Delivery],
     ) -> None:
         self._link = link
         self._tables = tables
         self._owner = owner
         self._lease = lease
-        self._maintain = maintain
         self._claims = Claims(tables, owner, lease)
         self._looks = Looks(tables, owner)
         self._attached: set[SubscriptionId] = set()
@@ -165,7 +164,6 @@ class PostgresConsumer:
                 self._look_at = min(self._look_at, now + FAST)
 
     def _recheck(self, now: float) -> None:
-        self._maintain()
         self._looks.free_the_lapsed(self._link)
         if self._attached:
             self._left |= self._looks.left(self._link, self._attached)
@@ -192,10 +190,15 @@ class PostgresConsumer:
     # -- settling ----------------------------------------------------------------------------
 
     def settle(self, settlement: Settlement) -> Collection[Delivery]:
+        # Else what has succeeded would be repeated after a crash of the server. Where more waits to
+        # be claimed, the next claim waits for the disk in a moment, and for this settlement, too.
+        durably = not (self._news or self._left)
         settling = Settling(self._link, self._tables, self._owner, self._claims)
-        if not settling.write_whole(settlement):
+        if not settling.write_whole(settlement, durably):
             with self._link.transaction():
                 settling.write(settlement)
+                if durably:
+                    self._link.commit_durably()
         settling.finish()
         if settlement.releases or settlement.parked:
             self._left |= self._attached

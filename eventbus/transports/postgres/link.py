@@ -7,6 +7,7 @@ keeps its connections open and says nothing.
 from __future__ import annotations
 
 import selectors
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import monotonic
@@ -21,7 +22,7 @@ from ..waiting import Selector
 from .errors import VANISHED, TimedOut, translate
 
 #: Seconds for connecting, and for an answer where the caller names no time.
-CONNECT_TIMEOUT, ANSWER_TIMEOUT = 4, 15.0
+CONNECT_TIMEOUT, ANSWER_TIMEOUT = 4, 10.0
 #: Seconds that an answer gets at least.
 SHORTEST = 0.05
 #: Seconds between two looks at the clock while an answer is awaited.
@@ -40,6 +41,11 @@ _KEEPALIVE = {
 _BROKEN = (psycopg.Error, OSError, TimedOut)
 
 
+#: `until`: when this thread gives up the connection that it is making. The client's own limit is
+#: one per host and at least two seconds.
+_connecting = threading.local()
+
+
 class _Connection(psycopg.Connection[Any]):
     """A connection whose operations end at a deadline."""
 
@@ -47,18 +53,27 @@ class _Connection(psycopg.Connection[Any]):
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs["interval"] = TICK
-        return super().wait(self._limited(gen), **kwargs)
+        return super().wait(_limited(gen, lambda: self.deadline, TimedOut), **kwargs)
 
-    def _limited(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        try:
-            wanted = next(gen)
-            while True:
-                ready = yield wanted
-                if not ready and monotonic() > self.deadline:
-                    raise TimedOut("no answer in time")
-                wanted = gen.send(ready)
-        except StopIteration as end:
-            return end.value
+    @classmethod
+    def _connect_gen(cls, *args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        gen = super()._connect_gen(*args, **kwargs)
+        return _limited(gen, lambda: _connecting.until, psycopg.errors.ConnectionTimeout)
+
+
+def _limited(
+    gen: Generator[Any, Any, Any], deadline: Callable[[], float], error: type[Exception]
+) -> Generator[Any, Any, Any]:
+    """The same operation, given up by an error when nothing has come until the deadline."""
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if not ready and monotonic() > deadline():
+                raise error("no answer in time")
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        return end.value
 
 
 class Connector:
@@ -105,6 +120,8 @@ class Link:
         self._cursor: Any = None
         self._selector: Any = None
         self._durably = False
+        #: No statement may take longer, while a connection is prepared.
+        self._until = float("inf")
 
     # -- statements --------------------------------------------------------------------------
 
@@ -119,7 +136,7 @@ class Link:
         return self._execute(sql, values, timeout).rowcount  # type: ignore[no-any-return]
 
     def _execute(self, sql: str, values: Sequence[Any], timeout: float) -> Any:
-        deadline = monotonic() + max(SHORTEST, timeout)
+        deadline = self._deadline(timeout)
         self.connect(timeout)
         assert self._connection is not None
         self._connection.deadline = deadline
@@ -135,14 +152,18 @@ class Link:
 
     def script(self, sql: str, timeout: float = ANSWER_TIMEOUT) -> None:
         """Execute statements without values in one round trip."""
+        deadline = self._deadline(timeout)
         self.connect(timeout)
         assert self._connection is not None
-        self._connection.deadline = monotonic() + timeout
+        self._connection.deadline = deadline
         try:
             # Without values, and thus by the simple protocol: it takes several at once.
             self._connection.execute(sql)
         except _BROKEN as error:
             raise self._failed(error) from error
+
+    def _deadline(self, timeout: float) -> float:
+        return min(monotonic() + max(SHORTEST, timeout), self._until)
 
     def _failed(self, error: Exception) -> TransportError:
         broken = self._connection is None or self._connection.closed
@@ -195,13 +216,20 @@ class Link:
     # -- the connection ----------------------------------------------------------------------
 
     def connect(self, timeout: float = ANSWER_TIMEOUT) -> None:
-        """Make the connection unless there is one."""
+        """Make the connection, and prepare it, unless there is one."""
         if self.connected:
             return
         self.close()
+        self._until = monotonic() + max(SHORTEST, timeout)
+        try:
+            self._make(timeout)
+        finally:
+            self._until = float("inf")
+
+    def _make(self, timeout: float) -> None:
         try:
             self._connection = self._open(timeout)
-            self._connection.deadline = monotonic() + max(timeout, CONNECT_TIMEOUT)
+            self._connection.deadline = self._until
             self._cursor = self._connection.cursor()
             self._selector = Selector()
             self._selector.register(self._connection.pgconn.socket, selectors.EVENT_READ)
@@ -236,8 +264,11 @@ class Link:
             self.close()
 
     def _open(self, timeout: float) -> _Connection:
-        limit = min(int(self._arguments["connect_timeout"]), max(2, int(timeout)))
+        # One host that swallows everything must leave time for the next one.
+        hosts = str(self._arguments.get("host", "")).count(",") + 1
+        limit = min(int(self._arguments["connect_timeout"]), max(2, int(timeout / hosts)))
         arguments = {**self._arguments, "connect_timeout": limit}
+        _connecting.until = self._until
         return _Connection.connect(autocommit=True, **arguments)
 
     def _look_for_pooler(self) -> None:

@@ -27,8 +27,12 @@ class Settling:
         self._freed: dict[Lease, set[int]] = {}
         self.lost: list[Delivery] = []
 
-    def write_whole(self, settlement: Settlement) -> bool:
+    def write_whole(self, settlement: Settlement, durably: bool) -> bool:
         """Write what is nothing but the end of whole leases, in one statement.
+
+        Args:
+            settlement: what to write.
+            durably: have it outlive a crash of the server.
 
         Returns:
             `False` where there is more to it; then nothing is written.
@@ -43,11 +47,13 @@ class Settling:
         if self._link.pooled or any(ids != lease.held.keys() for lease, ids in self._gone.items()):
             self._gone.clear()
             return False
+        # To the default, as `SET LOCAL` does, for a transaction that is a single statement.
+        wait = ", set_config('synchronous_commit', NULL, true)" if durably else ""
         rows = self._link.rows(
-            f"DELETE FROM {self._tables.lease} WHERE id = ANY(%s) AND owner = %s RETURNING id",
-            [[lease.id for lease in self._gone], self._owner],
+            f"DELETE FROM {self._tables.lease} WHERE id = ANY(%s) AND owner = %s"
+            f" RETURNING id{wait}", [[lease.id for lease in self._gone], self._owner],
         )
-        ended = {id for (id,) in rows}
+        ended = {row[0] for row in rows}
         self.lost = [d for d in settlement.acks if d.receipt.lease.id not in ended]
         return True
 

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from ...config import PostgresConfig
-from ...errors import AuthenticationError, TransportUnavailable
+from ...errors import TransportUnavailable
 from ..base import (
     Capabilities,
     Delivery,
@@ -54,8 +54,6 @@ CAPABILITIES = Capabilities(
     },
 )
 
-#: Seconds between two clean-ups of one process that found everything done.
-CLEAN_INTERVAL = 10.0
 #: Seconds that a lock of somebody else is waited for.
 LOCK_TIMEOUT = 5.0
 
@@ -85,8 +83,6 @@ class PostgresTransport:
         self._announcements = Announcements(self._tables.channel, publishing.PAUSE)
         self._callers = Announcements(self._tables.channel, publishing.CALLERS_PAUSE)
         self._same_database = within.SameDatabase(self._connector.name, self._tables.meta)
-        self._clean_at = monotonic() + CLEAN_INTERVAL
-        self._may_clean = True
         self.dead_letters = PostgresDeadLetters(self._locked, self._tables)
 
     def _link(self, settings: dict[str, str]) -> Link:
@@ -108,8 +104,6 @@ class PostgresTransport:
             link.connect(deadline - monotonic())
             publishing.publish(link, self._tables, records, deadline - monotonic())
             self._announce(link, [record.topic for record in records])
-        if monotonic() >= self._clean_at:
-            self._clean_if_due()
 
     def _announce(self, link: Link, topics: list[str]) -> None:
         try:
@@ -148,34 +142,9 @@ class PostgresTransport:
         with self._administration.use(0.0) as link:
             self._announce(link, topics)
 
-    # -- cleaning ----------------------------------------------------------------------------
-
-    def _clean_if_due(self) -> None:
-        """One batch at a time, so that it holds up neither publishers nor consumers."""
-        if monotonic() < self._clean_at or not self._may_clean:
-            return
-        self._clean_at = monotonic() + CLEAN_INTERVAL
-        try:
-            if self._clean() == retention.BATCH:
-                self._clean_at = 0.0
-        except AuthenticationError:
-            # A role that only publishes; others do it.
-            self._may_clean = False
-        except TransportUnavailable:
-            return
-
-    def _clean(self) -> int:
+    def maintain(self) -> bool:
         with self._locked() as link:
             return retention.clean(link, self._tables, self._settings.retention)
-
-    def maintain(self) -> int:
-        """Remove all events that are old and settled; return how many."""
-        removed = 0
-        while True:
-            count = self._clean()
-            removed += count
-            if count < retention.BATCH:
-                return removed
 
     # -- subscriptions -----------------------------------------------------------------------
 
@@ -232,9 +201,7 @@ class PostgresTransport:
 
     def consumer(self, held: Collection[Delivery]) -> PostgresConsumer:
         link = self._link(session(statement=ANSWER_TIMEOUT, lock=LOCK_TIMEOUT, durable=False))
-        return PostgresConsumer(
-            link, self._tables, self._owner, self._settings.lease, held, self._clean_if_due
-        )
+        return PostgresConsumer(link, self._tables, self._owner, self._settings.lease, held)
 
     def diagnose(self) -> Sequence[Finding]:
         with self._locked() as link:

@@ -17,7 +17,6 @@ from .backstage import Backstage
 from .channel import Message
 from .connection import PATIENCE
 from .counting import Count, Mark
-from .errors import Missing
 from .lanes import GOODBYE, Asker
 from .link import Connector
 from .marks import Marks
@@ -96,7 +95,7 @@ class Consumer:
 
     @alone
     def attach(self, subscription: SubscriptionId) -> None:
-        tap = Tap(subscription, len(self._numbers), self._channel.call)
+        tap = Tap(subscription, len(self._numbers), self._channel)
         self._taps[subscription] = self._numbers[str(len(self._numbers))] = tap
         self._asker.call(names.declare_queue(names.dead(subscription.group), names.DEAD))
         self._parking.watch(subscription.group)
@@ -111,9 +110,7 @@ class Consumer:
 
     def _return_ready(self, tap: Tap) -> None:
         """Give back what has come and was not handed over."""
-        waiting = list(tap.ready)
-        tap.ready.clear()
-        self._settling.give_back(waiting)
+        self._settling.give_back(tap.clear())
 
     def _came(self, message: Message) -> None:
         tap = self._numbers[message.consumer.partition(".")[0]]
@@ -124,6 +121,8 @@ class Consumer:
         else:
             tap.add(delivery)
             self._holding.add(delivery)
+            if tap.overflows(message.consumer):
+                self._settling.give_back([delivery])
 
     # -- fetching ----------------------------------------------------------------------------
 
@@ -198,7 +197,6 @@ class Consumer:
             raise self._gone(lost[0])
 
     def _gone(self, id: SubscriptionId) -> TransportUnavailable:
-        self._topology.vanished([id])
         return TransportUnavailable(
             f"{self._connection.name}: the queue of {id.pattern!r} of group {id.group!r} vanished"
         )
@@ -207,12 +205,7 @@ class Consumer:
         """See that the server answers, and that everything is there."""
         self._look_at = monotonic() + LOOK
         looks = [names.look_at_queue(tap.queue) for tap in self._taps.values()]
-        try:
-            self._asker.call(names.look_at_exchange(), *looks, timeout=PATIENCE)
-        except Missing as error:
-            if "exchange" in str(error):
-                self._topology.vanished(self._taps)
-            raise
+        self._asker.call(names.look_at_exchange(), *looks, timeout=PATIENCE)
 
     # -- settling ----------------------------------------------------------------------------
 
@@ -221,8 +214,7 @@ class Consumer:
         # What the engine cannot begin, it cannot use the next of either.
         for tap in {d.receipt.tap for d in settlement.releases if self._holding.has(d)}:
             tap.shut()
-            settlement.releases += tap.ready
-            tap.ready.clear()
+            settlement.releases += tap.clear()
         self._settling.settle(settlement)
         self._connection.flush(monotonic() + PATIENCE)
         return ()

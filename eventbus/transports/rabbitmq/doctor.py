@@ -56,7 +56,12 @@ def _exchange(asking: Callable[[], AbstractContextManager[Asker]]) -> Finding:
     """Also shows whether we are permitted to make things."""
     try:
         with asking() as asker:
+            # Looked at first: made here, it would be without the bindings of its queues.
+            asker.call(names.look_at_exchange())
             asker.call(names.declare_exchange())
+    except Missing:
+        return Finding("warning", "exchange", "there is none yet, or it has vanished; "
+                       "the next publish makes it")
     except TransportError as error:
         return Finding("error", "exchange", str(error))
     return Finding("ok", "exchange", f"{names.EXCHANGE} is a durable topic exchange")

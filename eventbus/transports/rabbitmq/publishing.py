@@ -49,7 +49,7 @@ class Publishing:
         except NotConfirmed as failure:
             if not isinstance(failure.error, Missing):
                 raise self._explain(failure, failure.batch) from failure.error
-            self._topology.mend_all()
+            self._topology.mend(())
             if not failure.alone:
                 raise self._explain(failure, failure.batch) from failure.error
         # Certainly not stored, and there is an exchange again.
@@ -71,16 +71,11 @@ class Publishing:
         """Make sure that the exchange is there, and topics known, before anything is sent."""
         topics = {record.topic for record in records}
         fresh = [topic for topic in topics if not self._registry.knows(topic)]
+        # Of several messages nobody could tell afterwards which ones found no exchange.
+        if fresh or len(records) > 1:
+            self._topology.make_sure(max(0.05, deadline - monotonic()))
         if fresh:
-            left = max(0.05, deadline - monotonic())
-            self._topology.make((), left)
-            self._registry.add_topics(fresh, left)
-        elif len(records) > 1:
-            # Of several messages nobody could tell afterwards which ones found no exchange.
-            try:
-                self._topology.look(max(0.05, deadline - monotonic()))
-            except Missing:
-                self._topology.mend_all()
+            self._registry.add_topics(fresh, max(0.05, deadline - monotonic()))
 
     def _explain(self, failure: NotConfirmed, batch: Batch) -> TransportError:
         error = type(failure.error)(str(failure), outcome="unknown")

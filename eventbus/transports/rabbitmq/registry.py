@@ -67,13 +67,24 @@ class Registry:
     def read(self) -> Book:
         return self._turn(lambda book: False)
 
-    def add(self, id: SubscriptionId) -> bool:
-        """Register a subscription; `False` if it was there."""
-        return self._changed(lambda book: _add(book, id))
+    def add(self, ids: Iterable[SubscriptionId], then: Callable[[Book], None]) -> None:
+        """Register subscriptions, and call `then` before anybody else has a turn."""
+
+        def change(book: Book) -> bool:
+            return any([_add(book, id) for id in ids])
+
+        self._turn(change, then=then)
 
     def remove(self, id: SubscriptionId) -> bool:
         """Unregister a subscription; `False` if there was none."""
-        return self._changed(lambda book: _remove(book, id))
+        results: list[bool] = []
+
+        def change(book: Book) -> bool:
+            results.append(_remove(book, id))
+            return results[-1]
+
+        self._turn(change)
+        return results[-1]
 
     def add_topics(self, topics: Iterable[str], timeout: float) -> None:
         self._turn(lambda book: _add_topics(book, topics), timeout)
@@ -91,18 +102,9 @@ class Registry:
         # A subscription that was dropped since must not be brought back.
         return _wanting(self.read(), topics)
 
-    def _changed(self, change: Callable[[Book], bool]) -> bool:
-        results: list[bool] = []
-
-        def noted(book: Book) -> bool:
-            results.append(change(book))
-            return results[-1]
-
-        self._turn(noted)
-        return results[-1]
-
     def _turn(
-        self, change: Callable[[Book], bool], timeout: float = ledger.PATIENCE
+        self, change: Callable[[Book], bool], timeout: float = ledger.PATIENCE,
+        then: Callable[[Book], None] = lambda book: None,
     ) -> Book:
         with self._lane(timeout) as sender:
             queue = names.REGISTRY
@@ -116,6 +118,7 @@ class Registry:
                     ledger.publish(sender, [_message(book)])
                     for _, message in found:
                         reader.ack(message)
+                then(book)
             self._book, self._topics, self._read_at = book, set(book.topics), monotonic()
         return book
 

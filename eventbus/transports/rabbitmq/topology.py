@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from threading import Lock
+from typing import Any
 
 from pika import spec
 
 from ..base import SubscriptionId
 from . import names
-from .connection import ANSWER_TIMEOUT
 from .errors import Missing
 from .lanes import Asker, Lane
-from .registry import Registry
+from .registry import Book, Registry
 
 #: Seconds in which the server tells consumers that their queue is gone. A queue that is made anew
 #: before that leaves them behind as consumers that are counted, given messages, and never served.
@@ -31,31 +31,32 @@ class Topology:
         registry: what subscriptions there should be.
     """
 
-    def __init__(
-        self, lane: Lane[Asker], registry: Registry
-    ) -> None:
+    def __init__(self, lane: Lane[Asker], registry: Registry) -> None:
         self._lane = lane
         self._registry = registry
         self._lock = Lock()
+        #: Those that were there once, as far as this process knows.
+        self._known: set[SubscriptionId] = set()
         self._vanished: set[SubscriptionId] = set()
 
     def declare(self, id: SubscriptionId) -> bool:
-        """See `Transport.declare`; what others had to mend meanwhile counts as created, too."""
-        there = self._is_there(id)
-        if not there:
-            # First, so that whoever finds the queue missing knows that it should be there.
-            self._registry.add(id)
-        self.make([id])
-        with self._lock:
-            mended = id in self._vanished
-            self._vanished.discard(id)
-        return mended or not there
-
-    def _is_there(self, id: SubscriptionId) -> bool:
+        """See `Transport.declare`; what this process had to mend meanwhile counts as created."""
         looks = (
             names.look_at_exchange(), names.look_at_queue(names.REGISTRY),
             names.look_at_queue(names.queue(id)),
         )
+        made: Collection[SubscriptionId] = ()
+        if self._are_there(*looks):
+            self._make([id])
+        else:
+            made = self._complete([id], (id,))
+        with self._lock:
+            self._known.add(id)
+            mended = id in self._vanished
+            self._vanished.discard(id)
+        return mended or id in made
+
+    def _are_there(self, *looks: Any) -> bool:
         try:
             with self._lane() as asker:
                 asker.call(*looks)
@@ -63,21 +64,46 @@ class Topology:
             return False
         return True
 
-    def look(self, timeout: float) -> None:
-        """Raise `Missing` where there is no exchange."""
-        with self._lane(timeout) as asker:
-            asker.call(names.look_at_exchange(), timeout=timeout)
+    def _complete(
+        self, ids: Sequence[SubscriptionId], births: Sequence[SubscriptionId] = ()
+    ) -> list[SubscriptionId]:
+        """Make what is missing, alone among all processes; return those that had been missing.
 
-    def make(
-        self, ids: Iterable[SubscriptionId], timeout: float = ANSWER_TIMEOUT
-    ) -> None:
+        Without an exchange no queue is bound to one any more, whoever makes it again.
+        """
+        made: list[SubscriptionId] = []
+
+        def complete(book: Book) -> None:
+            bound, living = self._are_there(names.look_at_exchange()), book.living()
+            # What was dropped since must not be brought back.
+            wanted = [id for id in living if id in ids or not bound]
+            there = [id for id in wanted if self.ready(id) is not None]
+            made.extend(id for id in wanted if not bound or id not in there)
+            if any(id in self._known for id in made if id not in there):
+                time.sleep(SETTLED)
+            self._make(wanted)
+            _tell(id for id in made if id not in births)
+
+        # Registered first: whoever finds the queue missing knows that it should be there.
+        self._registry.add(births, complete)
+        return made
+
+    def make_sure(self, timeout: float) -> None:
+        """See that there is an exchange, with all that belongs to it."""
+        try:
+            with self._lane(timeout) as asker:
+                asker.call(names.look_at_exchange(), timeout=timeout)
+        except Missing:
+            self.mend(())
+
+    def _make(self, ids: Iterable[SubscriptionId]) -> None:
         """Make the exchange, and queues that are bound to it; what is there already stays."""
         methods = [names.declare_exchange()]
         for id in ids:
             methods.append(names.declare_queue(names.queue(id), names.QUORUM))
             methods.append(names.bind(id))
-        with self._lane(timeout) as asker:
-            asker.call(*methods, timeout=timeout)
+        with self._lane() as asker:
+            asker.call(*methods)
 
     def drop(self, id: SubscriptionId) -> bool:
         """See `Transport.drop`."""
@@ -94,21 +120,15 @@ class Topology:
         return known
 
     def mend(self, ids: Iterable[SubscriptionId]) -> None:
-        """Make again what somebody has deleted."""
-        lost = list(ids)
-        if any(self.ready(id) is None for id in lost):
-            time.sleep(SETTLED)
-        self.make(lost)
-        self.vanished(lost)
-        for id in lost:
-            logger.warning(
-                "the queue or the binding of %r of group %r had vanished from the server and was "
-                "made again", id.pattern, id.group,
-            )
-
-    def mend_all(self) -> None:
-        """As `mend`, for every subscription there should be: the exchange is gone."""
-        self.mend(self._registry.read().living())
+        """Make again what somebody has deleted, be it a binding, and all if it is the exchange."""
+        wanted = list(ids)
+        unbound = [id for id in wanted if self.ready(id) is not None]
+        with self._lock:
+            self._known.update(wanted)
+        made = self._complete(wanted)
+        _tell(id for id in unbound if id not in made)
+        with self._lock:
+            self._vanished.update([*made, *unbound])
 
     def known_vanished(self, ids: Collection[SubscriptionId]) -> list[SubscriptionId]:
         """Which of these were found missing, and not declared since."""
@@ -121,11 +141,6 @@ class Topology:
         """Whether there is no such subscription (any more)."""
         return id not in self._registry.read().living()
 
-    def vanished(self, ids: Iterable[SubscriptionId]) -> None:
-        """Note what was found missing; the next `declare` tells."""
-        with self._lock:
-            self._vanished.update(ids)
-
     def ready(self, id: SubscriptionId) -> int | None:
         """Messages that nobody holds; `None` where there is no queue."""
         try:
@@ -134,3 +149,11 @@ class Topology:
         except Missing:
             return None
         return int(answer.message_count)
+
+
+def _tell(ids: Iterable[SubscriptionId]) -> None:
+    for id in ids:
+        logger.warning(
+            "the queue or the binding of %r of group %r had vanished from the server and was made "
+            "again", id.pattern, id.group,
+        )

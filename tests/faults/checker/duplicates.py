@@ -36,7 +36,8 @@ def bounds(history: History, rules: Rules) -> list[Bound]:
     found = []
     for fault in history.faults:
         if fault.kind in EXPLAINING:
-            runs = [run for run in history.runs if fault.hits(run.who) and run.start <= fault.at]
+            hit = [run for run in history.runs if fault.hits(run.who)]
+            runs = [run for run in hit if run.start <= fault.struck]
             # A killed member's late lines came between the supervisor's line and its death.
             late = [run for run in history.by_who[fault.who] if run.start > fault.at]
             runs += late if fault.kind == steps.KILL else []
@@ -104,7 +105,7 @@ def _explains(fault: Fault, before: Run, after: Run) -> bool:
     if not fault.hits(before.who) or fault.at > after.start:
         return False
     # The dead run nothing: whatever they did, they did before.
-    return fault.kind == steps.KILL or fault.at >= before.start
+    return fault.kind == steps.KILL or fault.struck >= before.start
 
 
 def bounded(history: History, rules: Rules) -> Iterator[Violation]:

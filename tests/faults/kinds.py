@@ -1,0 +1,78 @@
+"""The server transports under test: how each is made, and hurt where its way is its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+
+from tests.conformance import rabbitmq
+from tests.servers import Nats, Postgres, RabbitMQ, Redis, Server
+from tests.transports import nats_streams
+
+#: Of every server here.
+PASSWORD = "first-secret"
+
+
+class Kind(NamedTuple):
+    """One transport's server.
+
+    Attributes:
+        make: a server, given its folder and perhaps a password.
+        wipe: lose all events and subscriptions under a running server, as a person's mistake does.
+        let_in_by: from now on clients need another password, those that are connected too.
+        renew: empties a running server; where another one takes long to start, all tests share one.
+    """
+
+    make: Callable[..., Any]
+    wipe: Callable[[Any], None] = lambda server: server.wipe()
+    let_in_by: Callable[[Any, str], None] = lambda server, word: _restart_with(server, word)
+    renew: Callable[[Any], None] | None = None
+
+
+def _restart_with(server: Server, password: str) -> None:
+    """Where the password is a part of the configuration."""
+    server.password = password
+    server.restart()
+
+
+def _drop_tables(server: Postgres) -> None:
+    # In the order in which readers lock them, or one of the two would be a deadlock's victim.
+    names = ("subscription", "log", "lease", "inbox", "dead")
+    _as_admin(server, f"DROP TABLE {', '.join(f'eventbus.{name}' for name in names)}")
+
+
+def _change_role(server: Postgres, password: str) -> None:
+    _as_admin(
+        server, f"ALTER ROLE bus PASSWORD '{password}'",
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'bus'",
+    )
+
+
+def _change_user(server: RabbitMQ, password: str) -> None:
+    rabbitmq.control(
+        server, "eval",
+        f'rabbit_auth_backend_internal:change_password(<<"bus">>, <<"{password}">>, <<"test">>),'
+        'rabbit_networking:close_connections(rabbit_networking:connections(), "test").',
+    )
+
+
+def _empty(server: RabbitMQ) -> None:
+    rabbitmq.empty(server.url)
+
+
+def _as_admin(server: Postgres, *statements: str) -> None:
+    with psycopg.connect(server.admin_url, autocommit=True) as admin:
+        for statement in statements:
+            admin.execute(statement)
+
+
+KINDS = {
+    "redis": Kind(Redis),
+    "nats": Kind(Nats, wipe=lambda server: nats_streams.delete_all(server.url)),
+    "rabbitmq": Kind(RabbitMQ, wipe=_empty, let_in_by=_change_user, renew=_empty),
+    "postgres": Kind(Postgres, wipe=_drop_tables, let_in_by=_change_role),
+}
+SERVERS = [pytest.param(KINDS[n], id=n, marks=getattr(pytest.mark, n)) for n in KINDS]
