@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from tests.servers import provide
 #: What the starting of the server leaves.
 READY = "_eventbus.ready"
 
+#: Of each topic, so that four members have something to do; `KAFKA_PARTITIONS=1` is worth a run.
+PARTITIONS = int(os.environ.get("KAFKA_PARTITIONS", "4"))
+
 #: Asked once: to see that the server answers takes longer than many a test.
 brokers = cache(lambda: provide("kafka"))
 
@@ -25,7 +29,7 @@ def admin(address: str) -> AdminClient:
 
 
 def config(folder: Path) -> dict[str, Any]:
-    return {"kafka": KafkaConfig(brokers=brokers(), partitions=2)}
+    return {"kafka": KafkaConfig(brokers=brokers(), partitions=PARTITIONS)}
 
 
 def reset() -> None:

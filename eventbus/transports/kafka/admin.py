@@ -16,7 +16,15 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 from ...errors import EventBusError, TopologyError, TransportError
 from .errors import MISSING, code_of, translate
@@ -140,6 +148,22 @@ class Admin:
                 ) from None
             raise self._translated(error) from None
         return True
+
+    def set_config(self, topic: str, config: Mapping[str, str]) -> None:
+        """See to it that a topic has these settings; one that a broker made by itself has not."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        (found,) = self.describe_configs([resource])
+        wrong = {name: value for name, value in config.items() if found.get(name) != value}
+        for name, value in wrong.items():
+            operation = AlterConfigOpType.SET
+            resource.add_incremental_config(
+                ConfigEntry(name, value, incremental_operation=operation)
+            )
+        if wrong:
+            asked = self.client().incremental_alter_configs(
+                [resource], request_timeout=ANSWER_TIMEOUT
+            )
+            self._answer(next(iter(asked.values())))
 
     def describe_configs(self, resources: list[Any]) -> list[dict[str, str | None]]:
         asked = self.client().describe_configs(resources, request_timeout=ANSWER_TIMEOUT)

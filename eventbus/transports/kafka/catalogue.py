@@ -61,7 +61,9 @@ class Catalogue:
 
     def ensure_table(self, topic: str) -> None:
         """Make an internal topic that keeps the last record of each key."""
-        self._create(topic, 1, {"cleanup.policy": "compact"})
+        config = {"cleanup.policy": "compact"}
+        if not self._create(topic, 1, config):
+            self._admin.set_config(topic, config)
 
     def _create(self, topic: str, partitions: int, config: dict[str, str]) -> bool:
         copies = self._options.config.min_insync_replicas

@@ -35,6 +35,8 @@ SLICE = 0.02
 SURPLUS = 200
 #: Seconds that running handlers get when their partition is taken away.
 PATIENCE = 5.0
+#: Seconds between two changes of the topics that are followed.
+SETTLED = 0.2
 #: First guess at the bytes of an event, for how many to take at once.
 USUAL_SIZE = 1_000
 
@@ -62,6 +64,7 @@ class KafkaConsumer:
         self._wanted: tuple[str, ...] = ()
         self._topics: list[str] = []
         self._seen = -1
+        self._follow_at = 0.0
         self._shares: dict[tuple[str, int], Share] = {}
         self._inboxes = Inboxes()
         self._buffer: deque[Delivery] = deque()
@@ -272,8 +275,14 @@ class KafkaConsumer:
     def _follow(self) -> None:
         """Subscribe to what there is now for the subscription and the handlers here."""
         catalogue = self._catalogue
+        if self._registry.read and self._registry.find(self._id) is None:
+            raise self._trouble.unavailable("the subscription has vanished")
         if self._seen == catalogue.version and self._wanted == self._handlers:
             return
+        if monotonic() < self._follow_at:
+            return
+        # Each change is a rebalance: those that come together are one.
+        self._follow_at = monotonic() + SETTLED
         self._seen, self._wanted = catalogue.version, self._handlers
         there = catalogue.topics
         inboxes = [names.inbox(self._id, handler) for handler in (None, *self._handlers)]

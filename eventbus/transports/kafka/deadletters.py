@@ -67,7 +67,7 @@ class KafkaDeadLetters:
     def remove(self, ids: Collection[str]) -> int:
         found = self._find(set(ids)) if ids else {}
         removals = [
-            Outgoing(names.DEAD, None, f"{record.subscription.group}|{id}")
+            Outgoing(names.DEAD, None, f"{record.subscription.group}|{id}", partition=0)
             for id, record in found.items()
         ]
         if removals:

@@ -52,6 +52,8 @@ class Options:
             # As Java's clients do it, so that a key has one partition whoever publishes.
             "partitioner": "murmur2_random",
             "linger.ms": 0,
+            # Events without a key go anywhere at once, so that all members have their share.
+            "sticky.partitioning.linger.ms": 0,
             "topic.metadata.propagation.max.ms": 2_000,
             **_of("producer", self.common()),
             "enable.idempotence": True,

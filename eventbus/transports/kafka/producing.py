@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from ...errors import TransportUnavailable
+from ...errors import TransportError, TransportUnavailable
 from .errors import translate
 from .frames import Headers
 from .options import Options
@@ -27,6 +27,7 @@ class Outgoing(NamedTuple):
     value: bytes | None
     key: str | None = None
     headers: Headers | None = None
+    partition: int = -1
 
 
 class Batch:
@@ -65,6 +66,23 @@ class Producing:
             finally:
                 self._lock.release()
 
+    def idle(self) -> None:
+        """Take in what the client has to tell while nobody writes: it would pile up."""
+        if self._producer is None or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._take_in()
+        finally:
+            self._lock.release()
+
+    def _take_in(self) -> Producer:
+        """The client, without old news: a password may be right again."""
+        producer = self._client()
+        while producer.poll(0):
+            continue
+        self._trouble.forgive()
+        return producer
+
     def _client(self) -> Producer:
         if self._producer is None:
             self._trouble = Trouble(self._options.name)
@@ -80,7 +98,7 @@ class Producing:
         if not self._lock.acquire(timeout=max(0.001, timeout)):
             raise TransportUnavailable(f"{self._options.name}: another thread still writes")
         try:
-            producer = self._client()
+            producer = self._take_in()
             for number, message in enumerate(messages):
                 self._produce(producer, message, partial(batch.told, number), deadline)
             while batch.left and monotonic() < deadline:
@@ -106,10 +124,12 @@ class Producing:
             producer.poll(0)
 
     def _produce(self, producer: Producer, message: Outgoing, told: Any, deadline: float) -> None:
-        topic, value, key, headers = message
+        topic, value, key, headers, partition = message
         while True:
             try:
-                producer.produce(topic, value, key, headers=headers, on_delivery=told)
+                producer.produce(
+                    topic, value, key, partition, headers=headers, on_delivery=told
+                )
             except BufferError:
                 if monotonic() >= deadline:
                     raise self._trouble.unavailable("the client's queue is full") from None
@@ -123,11 +143,15 @@ class Producing:
     def store(self, messages: Sequence[Outgoing], timeout: float) -> int:
         """Write all of them or raise; the last one's offset."""
         batch = self.send(messages, timeout)
-        if batch.errors:
-            raise translate(next(iter(batch.errors.values())), self._options.name, "unknown")
-        if batch.left:
-            raise self.late()
+        if batch.errors or batch.left:
+            raise self.failed(batch)
         return batch.offset
+
+    def failed(self, batch: Batch) -> TransportError:
+        """What to raise for a batch of which not all is stored."""
+        for error in batch.errors.values():
+            return translate(error, self._options.name, "unknown")
+        return self.late()
 
     def late(self) -> TransportUnavailable:
         """Not confirmed in time."""

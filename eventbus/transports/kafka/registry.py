@@ -33,6 +33,8 @@ REFRESH = 5.0
 #: Seconds that the thread waits for a record at once, and until it tries again what has failed.
 SLICE, AGAIN = 0.05, 0.5
 
+PLACE = (names.REGISTRY, 0)
+
 
 class Birth(msgspec.Struct):
     """Where a subscription began.
@@ -71,11 +73,17 @@ class Registry:
         self._catalogue = catalogue
         self._changed = Condition()
         self._births: dict[SubscriptionId, dict[str, Birth]] = {}
+        #: What is being read: the same, once the end was reached.
+        self._reading = self._births
         self._position = 0
+        self._end = 0
+        self._made = False
         self._thread: Thread | None = None
         self._stopping = False
         self._look_at = 0.0
         self.error: EventBusError | None = None
+        #: All that there was at the beginning was read.
+        self.read = False
 
     # -- any thread ------------------------------------------------------------------------
 
@@ -93,8 +101,7 @@ class Registry:
     def sync(self) -> None:
         """Read what was written until now."""
         self._start()
-        place = (names.REGISTRY, 0)
-        end = self._admin.ends([place]).get(place)
+        end = self._admin.ends([PLACE]).get(PLACE)
         if end is None:
             self._catalogue.ensure_table(names.REGISTRY)
             end = 0
@@ -130,7 +137,8 @@ class Registry:
         self._wait_for(self._send(key, value) + 1)
 
     def _send(self, key: str, value: bytes | None) -> int:
-        message = Outgoing(names.REGISTRY, value, key)
+        message = Outgoing(names.REGISTRY, value, key, partition=0)
+        self._make()
         batch = self._producing.send([message], ANSWER_TIMEOUT)
         if batch.errors and next(iter(batch.errors.values())).code() in MISSING:
             self._catalogue.ensure_table(names.REGISTRY)
@@ -161,15 +169,18 @@ class Registry:
         with self._changed:
             if self._thread is not None:
                 return
-            self._catalogue_ready()
+            self._producing.warm_up()
+            self._make()
             self._thread = Thread(
                 target=self._main, name=f"eventbus-kafka-registry-{id(self):x}", daemon=True
             )
             self._thread.start()
 
-    def _catalogue_ready(self) -> None:
-        self._producing.warm_up()
-        self._catalogue.ensure_table(names.REGISTRY)
+    def _make(self) -> None:
+        if not self._made:
+            # Before anything is written: a broker that makes topics by itself makes others.
+            self._catalogue.ensure_table(names.REGISTRY)
+            self._made = True
 
     def _main(self) -> None:
         while not self._stopping:
@@ -189,8 +200,7 @@ class Registry:
         consumer = Consumer({**self._options.reader(), **trouble.callbacks()})
         try:
             consumer.assign([TopicPartition(names.REGISTRY, 0, 0)])
-            with self._changed:
-                self._births, self._position = {}, 0
+            self._begin()
             while not self._stopping:
                 for message in self._next(consumer):
                     trouble.works()
@@ -200,6 +210,18 @@ class Registry:
         finally:
             consumer.close()
 
+    def _begin(self) -> None:
+        """From the start; what was read before counts until everything was read again."""
+        end = self._admin.ends([PLACE]).get(PLACE, 0)
+        with self._changed:
+            self._reading, self._position, self._end = {}, 0, end
+            self._caught_up()
+
+    def _caught_up(self) -> None:
+        if self._position >= self._end:
+            self._births = self._reading
+            self.read = True
+
     def _next(self, consumer: Consumer) -> list[Message]:
         first = consumer.poll(SLICE)
         return [] if first is None else [first, *consumer.consume(500, 0)]
@@ -208,6 +230,7 @@ class Registry:
         if monotonic() < self._look_at:
             return
         self._look_at = monotonic() + REFRESH
+        self._producing.idle()
         try:
             self._catalogue.look()
             self.error = None
@@ -223,9 +246,10 @@ class Registry:
         key = (message.key() or b"").decode("utf-8", "replace")
         with self._changed:
             if offset < self._position:
-                self._births = {}  # Another topic of the same name.
+                self._reading.clear()  # Another topic of the same name.
             self._position = offset + 1
             self._change(key, message.value())
+            self._caught_up()
             self._changed.notify_all()
         if key.startswith("topic|") and key[6:] not in self._catalogue.topics:
             self._look_at = 0.0
@@ -236,7 +260,7 @@ class Registry:
         pattern, _, unique = rest.rpartition("|")
         if kind != "birth" or not unique:
             return
-        births = self._births.setdefault(SubscriptionId(group, pattern), {})
+        births = self._reading.setdefault(SubscriptionId(group, pattern), {})
         if value is None:
             births.pop(key, None)
             return

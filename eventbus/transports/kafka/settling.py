@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..base import Delivery, Parked, Settlement, SubscriptionId
 from . import frames, names
 from .catalogue import Catalogue
+from .errors import MISSING
 from .options import ANSWER_TIMEOUT
 from .producing import Outgoing, Producing
 
@@ -35,7 +36,10 @@ class Store:
     def keep(self, settlement: Settlement) -> None:
         """Store what the acks of a settlement stand for."""
         messages = [
-            Outgoing(names.DEAD, frames.pack_dead(record), dead_key(record.subscription, record.id))
+            Outgoing(
+                names.DEAD, frames.pack_dead(record), dead_key(record.subscription, record.id),
+                partition=0,
+            )
             for delivery, record in settlement.dead if not is_lost(delivery)
         ]
         messages += [parked(item) for delivery, item in settlement.parked if not is_lost(delivery)]
@@ -45,17 +49,27 @@ class Store:
         """Write to internal topics, which are made first."""
         if not messages:
             return
-        for topic in {message.topic for message in messages} - self._ready:
+        self._make({message.topic for message in messages} - self._ready)
+        batch = self._producing.send(messages, ANSWER_TIMEOUT)
+        if not batch.errors and not batch.left:
+            return
+        self._ready.clear()
+        again = [
+            messages[number] for number, error in sorted(batch.errors.items())
+            if error.code() in MISSING
+        ]
+        if batch.left or len(again) < len(batch.errors):
+            raise self._producing.failed(batch)
+        self._make({message.topic for message in again})
+        self._producing.store(again, ANSWER_TIMEOUT)
+
+    def _make(self, topics: set[str]) -> None:
+        for topic in topics:
             if topic == names.DEAD:
                 self._catalogue.ensure_table(topic)
             else:
                 self._catalogue.ensure_inbox(topic, self._hint)
             self._ready.add(topic)
-        try:
-            self._producing.store(messages, ANSWER_TIMEOUT)
-        except Exception:
-            self._ready.clear()
-            raise
 
 
 def dead_key(id: SubscriptionId, unique: str) -> str:

@@ -75,6 +75,10 @@ class Trouble:
         self.down = False
         self._mistaken = self.reason = ""
 
+    def forgive(self) -> None:
+        """Forget an old refusal; if it still holds, there is a new one soon."""
+        self._denied = None
+
     def check(self) -> None:
         """Raise what a person must change, or what ends this client."""
         if self._denied is not None:
