@@ -27,14 +27,19 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from ...errors import EventBusError, TopologyError, TransportError
+from . import clients
 from .errors import MISSING, code_of, translate
 from .options import ANSWER_TIMEOUT, Options
 from .trouble import Trouble
 
 T = TypeVar("T")
 
+#: Seconds between two looks at what the callbacks have told.
+GLANCE = 0.05
 #: Seconds until a partition that was made a moment ago is asked for again.
 SOON = 0.02
+#: What says nothing.
+_LATE = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT)
 #: What such a partition answers.
 LEADERLESS = frozenset(
     (
@@ -66,36 +71,54 @@ class Admin:
         with self._lock:
             if self._client is None:
                 self._trouble = Trouble(self._options.name)
-                settings = {**self._options.admin(), **self._trouble.callbacks()}
-                self._client = AdminClient(settings)
+                self._client = clients.make(AdminClient, self._options.admin(), self._trouble)
             return self._client
 
     def _answer(self, future: Future[T]) -> T:
         try:
-            answer = future.result(ANSWER_TIMEOUT + 0.5)
+            return self._wait(future)
         except (KafkaException, LateError) as error:
             raise self._translated(error) from None
-        self._trouble.works()
-        return answer
 
-    def _translated(self, error: Exception) -> EventBusError:
-        """With what the callbacks tell: the error itself says only that it took too long."""
+    def _wait(self, future: Future[T]) -> T:
+        """The answer, or what the callbacks tell meanwhile: the client says it much later."""
+        deadline = monotonic() + ANSWER_TIMEOUT + 0.5
+        while True:
+            try:
+                answer = future.result(GLANCE)
+            except LateError:
+                self._glance()
+                if monotonic() >= deadline:
+                    raise
+            else:
+                self._trouble.works()
+                return answer
+
+    def _glance(self) -> None:
+        """Raise what makes waiting pointless."""
         trouble, client = self._trouble, self._client
         if client is not None:
             client.poll(0)
+        error: EventBusError | None = trouble.mistaken
         try:
             trouble.check()
-        except TransportError as known:
+        except TransportError as denied:
+            error = denied
+        if error is None and trouble.down and trouble.reason and not trouble.worked:
+            error = trouble.unavailable("cannot be reached")
+        if error is not None:
             self.reset()
+            raise error
+
+    def _translated(self, error: Exception) -> EventBusError:
+        """With what the callbacks tell: the error itself says only that it took too long."""
+        try:
+            self._glance()
+        except EventBusError as known:
             return known
-        if isinstance(error, KafkaException) and code_of(error) not in (
-            KafkaError._TIMED_OUT, KafkaError._TRANSPORT,
-        ):
+        if isinstance(error, KafkaException) and code_of(error) not in _LATE:
             return translate(error, self._options.name)
-        if mistaken := trouble.mistaken:
-            self.reset()
-            return mistaken
-        return trouble.unavailable("no answer")
+        return self._trouble.unavailable("no answer")
 
     # -- topics ------------------------------------------------------------------------------
 
@@ -118,7 +141,7 @@ class Admin:
         found = {}
         for name, future in asked.items():
             try:
-                about = future.result(ANSWER_TIMEOUT + 0.5)
+                about = self._wait(future)
             except KafkaException as error:
                 if code_of(error) in MISSING:
                     continue
@@ -137,7 +160,7 @@ class Admin:
             [wanted], request_timeout=ANSWER_TIMEOUT
         ).values()
         try:
-            future.result(ANSWER_TIMEOUT + 0.5)
+            self._wait(future)
         except (KafkaException, LateError) as error:
             if code_of(error) == KafkaError.TOPIC_ALREADY_EXISTS:
                 return False
@@ -222,7 +245,7 @@ class Admin:
         again, last = [], None
         for place, future in asked.items():
             try:
-                found[place.topic, place.partition] = future.result(ANSWER_TIMEOUT + 0.5).offset
+                found[place.topic, place.partition] = self._wait(future).offset
             except (KafkaException, LateError) as error:
                 if code_of(error) in LEADERLESS:
                     again.append(place)
@@ -249,7 +272,7 @@ class Admin:
         """Delete an empty group, if it can be: what it has committed is not believed anyway."""
         asked = self.client().delete_consumer_groups([group], request_timeout=ANSWER_TIMEOUT)
         try:
-            asked[group].result(ANSWER_TIMEOUT + 0.5)
+            self._wait(asked[group])
         except (KafkaException, LateError):
             return
 
@@ -259,7 +282,7 @@ class Admin:
         asked = self.client().delete_topics(list(names), request_timeout=ANSWER_TIMEOUT)
         for future in asked.values():
             try:
-                future.result(ANSWER_TIMEOUT + 0.5)
+                self._wait(future)
             except (KafkaException, LateError) as error:
                 if code_of(error) not in MISSING:
                     raise self._translated(error) from None

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ...errors import TransportError, TransportUnavailable
 from ..base import Budget, Delivery, Settlement, SubscriptionId
-from . import frames, names
+from . import clients, frames, names
 from .catalogue import Catalogue
 from .commits import Commits
 from .errors import MISSING, translate
@@ -81,8 +81,8 @@ class KafkaConsumer:
     def attach(self, subscription: SubscriptionId) -> None:
         self._id = subscription
         settings = self._options.consumer(names.group_of(subscription))
-        callbacks = {**self._trouble.callbacks(), "on_commit": self._committed}
-        self._client = Consumer({**settings, **callbacks})
+        settings["on_commit"] = self._committed
+        self._client = clients.make(Consumer, settings, self._trouble)
         self._commits = Commits(self._client, self._trouble, self._shares)
         self._registry.start()
 

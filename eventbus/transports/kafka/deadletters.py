@@ -11,7 +11,7 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from ..base import DeadRecord
-from . import frames, names
+from . import clients, frames, names
 from .admin import Admin
 from .errors import translate
 from .options import ANSWER_TIMEOUT, Options
@@ -102,7 +102,7 @@ class KafkaDeadLetters:
             pair = self._idle.pop() if self._idle else None
         if pair is None:
             trouble = Trouble(self._options.name)
-            pair = Consumer({**self._options.reader(), **trouble.callbacks()}), trouble
+            pair = clients.make(Consumer, self._options.reader(), trouble), trouble
         try:
             yield pair
             pair[0].unassign()

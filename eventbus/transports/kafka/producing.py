@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ...errors import TransportError, TransportUnavailable
+from . import clients
 from .errors import translate
 from .frames import Headers
 from .options import Options
@@ -86,9 +87,7 @@ class Producing:
     def _client(self) -> Producer:
         if self._producer is None:
             self._trouble = Trouble(self._options.name)
-            self._producer = Producer(
-                {**self._options.producer(), **self._trouble.callbacks()}
-            )
+            self._producer = clients.make(Producer, self._options.producer(), self._trouble)
         return self._producer
 
     def send(self, messages: Sequence[Outgoing], timeout: float) -> Batch:

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ...errors import EventBusError, TransportError, TransportUnavailable
 from ..base import SubscriptionId
-from . import names
+from . import clients, names
 from .admin import Admin, Topic
 from .catalogue import Catalogue
 from .errors import MISSING
@@ -197,7 +197,7 @@ class Registry:
 
     def _follow(self) -> None:
         trouble = Trouble(self._options.name)
-        consumer = Consumer({**self._options.reader(), **trouble.callbacks()})
+        consumer = clients.make(Consumer, self._options.reader(), trouble)
         try:
             consumer.assign([TopicPartition(names.REGISTRY, 0, 0)])
             self._begin()

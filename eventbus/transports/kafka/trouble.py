@@ -18,8 +18,9 @@ logger = logging.getLogger("eventbus.transport.kafka")
 
 #: Lines of a client's log in so many seconds; what is beyond is counted.
 MOST, WINDOW = 10, 10.0
-#: What the client logs when a broker hangs up on a client that does not speak its protocol.
-_MISTAKEN = ("security.protocol", "SSL listener", "might be caused by incorrect")
+#: What the client logs when a broker hangs up, and how often one does that to a client that does
+#: not speak its protocol. Nothing else tells.
+_HUNG_UP, OFTEN = "Disconnected", 3
 
 
 class Trouble:
@@ -30,12 +31,14 @@ class Trouble:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self.name = name
         self._denied: KafkaError | None = None
-        self._mistaken = ""
+        self._hung_up = 0
+        self._last = ""
         self.reason = ""
         #: No broker is connected, as far as is known.
         self.down = False
+        self.worked = False
         #: The client cannot go on.
         self.fatal: KafkaError | None = None
         self._lines = 0
@@ -51,16 +54,17 @@ class Trouble:
             self._denied = error
         elif code == KafkaError._ALL_BROKERS_DOWN:
             self.down = True
+        else:
+            self.reason = str(error.str())
         if error.fatal():
             self.fatal = error
-        if code != KafkaError._ALL_BROKERS_DOWN or not self.reason:
-            self.reason = str(error.str())
 
     def log(self, level: int, message: str, *arguments: Any) -> None:
         """The client's log goes to ours, but not hundreds of lines of the same."""
         text = str(message % arguments if arguments else message)
-        if any(part in text for part in _MISTAKEN):
-            self._mistaken = text.rpartition("]: ")[2]
+        if _HUNG_UP in text:
+            self._hung_up += 1
+            self._last = text.rpartition("]: ")[2]
         now = monotonic()
         if now - self._since > WINDOW:
             if self._lines > MOST:
@@ -72,8 +76,8 @@ class Trouble:
 
     def works(self) -> None:
         """A broker has answered."""
-        self.down = False
-        self._mistaken = self.reason = ""
+        self.down, self.worked = False, True
+        self._hung_up, self.reason = 0, ""
 
     def forgive(self) -> None:
         """Forget an old refusal; if it still holds, there is a new one soon."""
@@ -82,24 +86,24 @@ class Trouble:
     def check(self) -> None:
         """Raise what a person must change, or what ends this client."""
         if self._denied is not None:
-            raise AuthenticationError(f"{self._name}: {self._denied.str()}")
+            raise AuthenticationError(f"{self.name}: {self._denied.str()}")
         if self.fatal is not None:
-            raise translate(self.fatal, self._name)
+            raise translate(self.fatal, self.name)
 
     @property
     def mistaken(self) -> ConfigurationError | None:
         """The broker speaks, but expects another protocol: no waiting mends that."""
-        if not self._mistaken:
+        if self.worked or self._hung_up < OFTEN:
             return None
         return ConfigurationError(
-            f"{self._name}: the broker hangs up: it may want TLS or SASL (KafkaConfig.tls, "
-            f"username), or be no Kafka: {self._mistaken}"
+            f"{self.name}: the broker hangs up: it may want TLS or SASL (KafkaConfig.tls, "
+            f"username), or be no Kafka: {self._last}"
         )
 
     def explain(self, text: str) -> str:
         """What went wrong, with the reason that is known."""
         reason = self.reason
-        return f"{self._name}: {text}" + (f": {reason}" if reason else "")
+        return f"{self.name}: {text}" + (f": {reason}" if reason else "")
 
     def unavailable(self, text: str) -> TransportUnavailable:
         return TransportUnavailable(self.explain(text))
