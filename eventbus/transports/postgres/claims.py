@@ -135,16 +135,24 @@ class Claims:
         over = [lease.id for lease, ids in gone.items() if len(ids) == len(lease.held)]
         if over:
             link.run(f"DELETE FROM {self._tables.lease} WHERE id = ANY(%s)", [over])
-        for lease, ids in gone.items():
-            if lease.id not in over:
-                self._rewrite(link, lease, lease.held.keys() - ids)
+        left = {
+            lease: lease.held.keys() - ids
+            for lease, ids in gone.items() if len(ids) < len(lease.held)
+        }
+        if left:
+            self._rewrite(link, left)
 
-    def _rewrite(self, link: Link, lease: Lease, left: Collection[int]) -> None:
+    def _rewrite(self, link: Link, left: Mapping[Lease, Collection[int]]) -> None:
+        # One round trip for all: a member under load has a part of many batches in hand.
         link.run(
-            f"UPDATE {self._tables.lease} SET held = %s, count = %s, succeeded = %s WHERE id = %s",
+            f"UPDATE {self._tables.lease} AS l SET held = u.held, count = u.count,"
+            " succeeded = u.succeeded FROM unnest(%s::bigint[], %b::bytea[], %s::integer[],"
+            " %b::text[]) AS u(id, held, count, succeeded) WHERE l.id = u.id",
             [
-                leases.pack(lease.part(left)), len(left), leases.dump_succeeded(lease, left),
-                lease.id,
+                [lease.id for lease in left],
+                [leases.pack(lease.part(ids)) for lease, ids in left.items()],
+                [len(ids) for ids in left.values()],
+                [leases.dump_succeeded(lease, ids) for lease, ids in left.items()],
             ],
         )
 
