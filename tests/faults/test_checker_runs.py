@@ -252,6 +252,16 @@ def test_a_dead_letter_releases_its_key(story):
     assert story.broken() == set()
 
 
+def test_without_leases_a_dead_member_may_be_handed_what_is_published_after_its_death(story):
+    story.fault(steps.KILL, "m2")
+    story.publish("a", key="k", seq=1)
+    story.publish("b", key="k", seq=2)
+    story.handle("b", key="k", seq=2)
+    story.handle("a", key="k", seq=1)
+    assert story.broken(leases=False) == set()
+    assert story.broken() == {"I5"}
+
+
 def test_a_member_that_was_killed_explains_why_an_event_came_late(story):
     story.publish("a", key="k", seq=1)
     story.publish("b", key="k", seq=2)

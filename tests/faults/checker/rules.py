@@ -23,7 +23,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         settle_window: what a process completed in so long before its end may be repeated.
         leases: what a member holds outlives its connection; otherwise what began in an outage, too,
-            is handled again.
+            is handled again, and the server may hand events to a member that has just died.
         take_over: until what a killed member ran begins at a peer.
         recovery: from the end of a broker's outage to the first handled event; the next outages
             do not count.
