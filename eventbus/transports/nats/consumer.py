@@ -6,15 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from time import monotonic
-from typing import Any
 
-from ...errors import TransportUnavailable
 from ..base import Budget, Delivery, Settlement, SubscriptionId
-from . import consumers, names, settling, streams
-from .freed import Notes
+from . import names, settling, streams
 from .link import Connector
 from .memory import Memory
 from .registry import Registry
+from .roster import Roster
 from .settling import ACK, PROGRESS
 from .sources import Receipt, Source
 
@@ -47,12 +45,8 @@ class NATSConsumer:
         self, connector: Connector, known: Registry, lease: float,
         memory: Memory,
     ) -> None:
-        self._known = known
         self._lease = lease
         self._memory = memory
-        self._sources: dict[SubscriptionId, list[Source]] = {}
-        self._notes: dict[Source, Notes] = {}
-        self._epochs: dict[str, str] = {}
         self._recheck_at = 0.0
         self._driven_until = self._drive_began = monotonic()
         self._fetched_at = monotonic()
@@ -61,6 +55,7 @@ class NATSConsumer:
         self._awake = False
         self._waiting = False
         self._link = connector.link()
+        self._roster = Roster(self._link, known, lease, self._stir, self._lease_from)
         try:
             self._drive(self._link.subscribe(names.BELL, lambda message: self._ring()))
         except BaseException:
@@ -83,63 +78,16 @@ class NATSConsumer:
     # -- subscriptions -----------------------------------------------------------------------
 
     def attach(self, subscription: SubscriptionId) -> None:
-        self._sources[subscription] = []
         self._drive(self._attach(subscription))
 
     async def _attach(self, id: SubscriptionId) -> None:
-        await self._discover(id, await streams.event_streams(self._link))
-        await self._open_inboxes(await consumers.inbox_tokens(self._link))
-        for source in self._sources[id]:
+        for source in await self._roster.add(id):
             source.ready.extend(self._memory.leftovers(source))
             for reply in self._memory.acks(source):
                 self._link.send(reply, ACK)
 
-    async def _discover(self, id: SubscriptionId, found: Sequence[streams.Stream]) -> None:
-        """Read through the consumers that a declared subscription has."""
-        known = {source.stream for source in self._sources[id]}
-        for stream in found:
-            self._epochs[stream.name] = stream.epoch
-            if stream.name in known or not streams.concerns(stream, id.pattern):
-                continue
-            about = await consumers.info(self._link, stream.name, names.durable(id))
-            if about is None:
-                about = await self._adopt(id, stream)
-            self._open(id, stream.name, stream.epoch, about, None)
-
-    async def _adopt(self, id: SubscriptionId, stream: streams.Stream) -> dict[str, Any]:
-        """A stream that is younger than the subscription: all of it is to be read."""
-        await self._known.declare(self._link, id, "latest")
-        about = await consumers.info(self._link, stream.name, names.durable(id))
-        if about is None:
-            raise TransportUnavailable(f"{id.pattern!r} of group {id.group!r} has vanished")
-        return about
-
-    def _open(
-        self, id: SubscriptionId, stream: str, epoch: str, about: dict[str, Any],
-        handler: str | None,
-    ) -> None:
-        made = Source(id, stream, epoch, about, handler, self._stir, self._lease_from)
-        self._sources[id].append(made)
-        self._notes[made] = Notes(made)
-
-    async def _open_inboxes(self, tokens: Mapping[str, Collection[str]]) -> None:
-        for id, sources in self._sources.items():
-            known = {source.handler for source in sources}
-            for token in sorted(tokens.get(names.durable(id), set())):
-                if token not in known:
-                    about = await consumers.ensure_inbox(self._link, id, token, self._lease)
-                    if about is not None:
-                        epoch = await self._epoch(names.INBOX)
-                        self._open(id, names.INBOX, epoch, about, token)
-
-    async def _epoch(self, stream: str) -> str:
-        if stream not in self._epochs:
-            found = await streams.stream_info(self._link, stream)
-            self._epochs[stream] = "" if found is None else found.epoch
-        return self._epochs[stream]
-
     def detach(self, subscription: SubscriptionId) -> None:
-        self._drive(self._close_sources(self._sources.pop(subscription, [])))
+        self._drive(self._close_sources(self._roster.remove(subscription)))
 
     async def _close_sources(self, sources: Iterable[Source]) -> None:
         """Take pulls back, and give back what they have brought."""
@@ -168,11 +116,12 @@ class NATSConsumer:
         self._waiting = True
         while True:
             if monotonic() >= self._recheck_at:
-                await self._recheck()
+                self._recheck_at = monotonic() + min(RECHECK, self._lease)
+                await self._roster.recheck()
             await self._pull(budgets)
             # One turn of the loop, in which it sends, and reads what is there.
             await asyncio.sleep(0)
-            await self._look_into(self._all())
+            await self._look_into(self._roster.all())
             if self._available(budgets) or self._awake or monotonic() >= deadline:
                 break
             await self._wait(min(deadline, self._recheck_at))
@@ -180,17 +129,14 @@ class NATSConsumer:
         self._waiting = self._awake = False
 
     def _available(self, budgets: Mapping[SubscriptionId, Budget]) -> bool:
-        return any(source.ready for id in budgets for source in self._wanted(id, budgets[id]))
-
-    def _wanted(self, id: SubscriptionId, budget: Budget) -> list[Source]:
-        tokens = {None, names.handler_token(None), *map(names.handler_token, budget.handlers)}
-        return [source for source in self._sources.get(id, ()) if source.handler in tokens]
+        wanted = self._roster.wanted
+        return any(source.ready for id in budgets for source in wanted(id, budgets[id]))
 
     async def _pull(self, budgets: Mapping[SubscriptionId, Budget]) -> None:
         """Keep as much asked for as there is room for; the next pull overlaps with the last."""
         now = monotonic()
         for id, budget in budgets.items():
-            sources = self._wanted(id, budget)
+            sources = self._roster.wanted(id, budget)
             room = min(budget.events, max(1, int(budget.size / self._size)))
             room -= sum(len(source.ready) for source in sources)
             share = -(-room // max(1, sum(source.handler is None for source in sources)))
@@ -223,7 +169,7 @@ class NATSConsumer:
                 settling.send_back(self._link, reply, pause)
 
     async def _examine(self, source: Source, deliveries: Sequence[Delivery]) -> None:
-        notes = self._notes[source]
+        notes = self._roster.notes[source]
         await notes.load(self._link)
         suspects = []
         for delivery in deliveries:
@@ -251,7 +197,7 @@ class NATSConsumer:
         for id, budget in budgets.items():
             chosen: list[Delivery] = []
             size = budget.size
-            for source in sorted(self._wanted(id, budget), key=lambda s: s.handler is None):
+            for source in sorted(self._roster.wanted(id, budget), key=lambda s: s.handler is None):
                 while source.ready and len(chosen) < budget.events and size > 0:
                     delivery = source.ready.popleft()
                     if delivery.receipt.until <= now:
@@ -296,41 +242,6 @@ class NATSConsumer:
             with contextlib.suppress(RuntimeError):
                 self._link.loop.call_soon_threadsafe(self._stir)
 
-    def _all(self) -> list[Source]:
-        return [source for sources in self._sources.values() for source in sources]
-
-    async def _recheck(self) -> None:
-        self._recheck_at = monotonic() + min(RECHECK, self._lease)
-        await self._check_consumers()
-        found = await streams.event_streams(self._link)
-        for id in self._sources:
-            await self._discover(id, found)
-        await self._open_inboxes(await consumers.inbox_tokens(self._link))
-
-    async def _check_consumers(self) -> None:
-        """Remember how far all is settled, and notice what has vanished."""
-        sources = self._all()
-        answers = await streams.gather(
-            self._link, [(f"CONSUMER.INFO.{one.stream}.{one.durable}", None) for one in sources]
-        )
-        for source, about in zip(sources, answers, strict=True):
-            source.suspicious = False
-            if not isinstance(about, dict) or about["created"] != source.created:
-                if source.handler is not None:
-                    # Idle for long; it is made again when there is something in it.
-                    self._sources[source.subscription].remove(source)
-                    await source.close(self._link)
-                    continue
-                id = source.subscription
-                raise TransportUnavailable(f"{id.pattern!r} of group {id.group!r} has vanished")
-            source.lease = about["config"]["ack_wait"] / 1e9
-            floor = about["ack_floor"]["stream_seq"]
-            self._notes[source].forget_until(floor)
-            if source.handler is None:
-                known = self._known.seen.get(source.subscription, {})
-                if source.stream in known:
-                    known[source.stream] = (known[source.stream][0], floor)
-
     # -- settling ----------------------------------------------------------------------------
 
     def settle(self, settlement: Settlement) -> Collection[Delivery]:
@@ -347,7 +258,7 @@ class NATSConsumer:
         if settlement.releases:
             # Or our own pulls would bring it again, and in another order.
             sources = {delivery.receipt.source for delivery in settlement.releases}
-            waiting = await self._take_back(sources & set(self._all()))
+            waiting = await self._take_back(sources & set(self._roster.all()))
             settlement.releases = [*settlement.releases, *waiting]
         await settling.settle(self._link, settlement)
         self._memory.acked(settlement.acks)
@@ -362,7 +273,7 @@ class NATSConsumer:
         lost = set()
         for delivery in deliveries:
             receipt: Receipt = delivery.receipt
-            if now >= receipt.until or receipt.source.epoch != await self._epoch(
+            if now >= receipt.until or receipt.source.epoch != await self._roster.epoch(
                 receipt.source.stream
             ):
                 lost.add(delivery)
@@ -371,7 +282,7 @@ class NATSConsumer:
     async def _let_go_of_stale(self) -> None:
         """Nobody fetches: what has come meanwhile is not to wait here."""
         if monotonic() - self._fetched_at > STALE:
-            await self._close_sources(s for s in self._all() if s.ready or s.again)
+            await self._close_sources(s for s in self._roster.all() if s.ready or s.again)
 
     def keepalive(self, held: Collection[Delivery]) -> Collection[Delivery]:
         self._link.check()
@@ -380,7 +291,7 @@ class NATSConsumer:
     async def _keep(self, held: Collection[Delivery]) -> list[Delivery]:
         lost = await self._lost(held)
         await self._let_go_of_stale()
-        ready = [delivery for source in self._all() for delivery in source.ready]
+        ready = [delivery for source in self._roster.all() for delivery in source.ready]
         kept = [d for d in (*held, *ready) if d not in lost]
         began = monotonic()
         for delivery in kept:
@@ -401,7 +312,7 @@ class NATSConsumer:
         self._link.loop.detach()
 
     def close(self) -> None:
-        sources = self._all()
+        sources = self._roster.all()
         if self._link.usable:
             with contextlib.suppress(Exception):
                 self._drive(self._close_sources(sources), GOODBYE)

@@ -99,7 +99,12 @@ class Link:
                 if number == len(servers) - 1:
                     raise cause from error
         self._inbox = self._client.new_inbox()
-        await self._client.subscribe(f"{self._inbox}.*", cb=self._answer)
+        answers = await self._client.subscribe(
+            f"{self._inbox}.*", cb=self._answer, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        if (queue := getattr(answers, "_pending_queue", None)) is not None:
+            # As they are read: the way through the client's queue takes one more turn of the loop.
+            vars(queue)["put_nowait"] = self._take_answer
         self._up = True
 
     async def _connect(self, server: str, timeout: float) -> None:
@@ -266,6 +271,9 @@ class Link:
         self._pending[token] = take
 
     async def _answer(self, message: Msg) -> None:
+        self._take_answer(message)
+
+    def _take_answer(self, message: Msg) -> None:
         take = self._pending.pop(message.subject.rpartition(".")[2], None)
         if take is not None:
             take(message)
