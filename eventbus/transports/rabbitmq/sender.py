@@ -8,7 +8,6 @@ from time import monotonic
 
 from pika import frame, spec
 
-from .channel import Channel
 from .connection import ANSWER_TIMEOUT, Connection
 from .errors import alarm, lost
 from .frames import Outgoing, read_properties
