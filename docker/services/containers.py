@@ -21,7 +21,7 @@ PATIENCE = 15
 #: Seconds for one command; the first start of a server downloads its image.
 COMMAND_TIMEOUT = 900
 #: Seconds between two looks whether a container that starts has ended; a look takes a while.
-GLANCE = 1
+GLANCE = 2
 
 
 def engine_answers() -> bool:

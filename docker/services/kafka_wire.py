@@ -10,7 +10,7 @@ from .errors import ServerError
 from .sockets import connect, read_exactly
 
 #: Never among the topics of an application.
-TOPIC = "__eventbus_ready"
+TOPIC = "_eventbus.ready"
 #: Milliseconds the broker may take.
 PATIENCE = 1500
 PRODUCE, FIND_COORDINATOR, DESCRIBE_GROUPS, HANDSHAKE, CREATE_TOPICS, AUTHENTICATE = (

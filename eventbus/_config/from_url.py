@@ -84,7 +84,13 @@ def _sqlite(parts: urls.Parts) -> SQLiteConfig:
 def _kafka(parts: urls.Parts) -> KafkaConfig:
     if parts.path not in ("", "/"):
         raise ConfigurationError("a Kafka URL names brokers alone: write 'kafka://h1:9092,h2:9092'")
-    return KafkaConfig(brokers=parts.hosts)
+    if not parts.user:
+        return KafkaConfig(brokers=parts.hosts)
+    user, colon, password = parts.user.partition(":")
+    return KafkaConfig(
+        brokers=parts.hosts, username=urls.unquote(user),
+        password=urls.unquote(password) if colon else None,
+    )
 
 
 _LOCAL: dict[Provider, Callable[[urls.Parts], ProviderConfig]] = {

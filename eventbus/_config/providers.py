@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar
 
 from eventbus._config import urls
 from eventbus._config.checks import brokers, file_path, named, server_url, shown, suggest, whole
+from eventbus._config.librdkafka import refuse_settings
 from eventbus._config.settings import Settings
 from eventbus.errors import ConfigurationError
 from eventbus.patterns import check_group
@@ -96,23 +97,55 @@ class KafkaConfig(Settings):
 
     Attributes:
         brokers: `"h1:9092,h2:9092"` or a sequence of `host:port`; kept as a tuple.
+        username: With it, SASL is used.
+        password: Is never shown.
+        mechanism: Of SASL: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+        tls: Whether to encrypt, and to verify the brokers' certificates.
+        ca: The file of the certificates to trust with TLS; `None` takes the system's.
+        partitions: Of topics that are made here; 0 takes the broker's default.
+        replication: Copies of topics that are made here; 0 takes the broker's default.
+        min_insync_replicas: Copies that must have an event before it counts as stored; 0 takes
+            the broker's default.
         assignor: `cooperative-sticky`, `range` or `roundrobin`; the same for a whole group.
+        protocol: `classic`, or `consumer` for KIP-848, whose times are the broker's to decide.
+        client: More settings of librdkafka, by its names.
         consumer_group: The group of this provider; `None` takes the bus's.
     """
 
     ASSIGNORS: ClassVar = ("cooperative-sticky", "range", "roundrobin")
+    PROTOCOLS: ClassVar = ("classic", "consumer")
+    MECHANISMS: ClassVar = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
     brokers: str | Sequence[str] | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    mechanism: str = "PLAIN"
+    tls: bool = False
+    ca: str | None = None
+    #: Who runs the cluster knows best.
+    partitions: int = 0
+    replication: int = 0
+    min_insync_replicas: int = 0
     #: The only one that does not stop every member at each new topic. Go members need `range`.
     assignor: str = "cooperative-sticky"
+    #: With the other one, brokers as they come take 45 seconds to notice a killed member.
+    protocol: str = "classic"
+    client: Mapping[str, str | int | float | bool] = field(default_factory=dict, repr=False)
     consumer_group: str | None = None
 
     def __post_init__(self) -> None:
         if self.brokers is not None:
             object.__setattr__(self, "brokers", brokers("KafkaConfig.brokers", self.brokers))
-        if self.assignor not in self.ASSIGNORS:
-            known = suggest(str(self.assignor), self.ASSIGNORS)
-            raise ConfigurationError(f"KafkaConfig.assignor is {shown(self.assignor)}: {known}")
+        if self.password is not None:
+            object.__setattr__(self, "password", urls.Secret(self.password))
+        if self.password is not None and self.username is None:
+            raise ConfigurationError("KafkaConfig.password is given without a username")
+        for name in ("partitions", "replication", "min_insync_replicas"):
+            whole(f"KafkaConfig.{name}", getattr(self, name), 0, 32_767)
+        _one_of("KafkaConfig.assignor", self.assignor, self.ASSIGNORS)
+        _one_of("KafkaConfig.protocol", self.protocol, self.PROTOCOLS)
+        _one_of("KafkaConfig.mechanism", self.mechanism, self.MECHANISMS)
+        refuse_settings("KafkaConfig.client", self.client)
         _check_group(self)
 
     @property
@@ -202,6 +235,11 @@ CONFIGS: dict[Provider, type[ProviderConfig]] = {
     Provider.POSTGRES: PostgresConfig,
     Provider.SQLITE: SQLiteConfig,
 }
+
+
+def _one_of(name: str, value: object, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigurationError(f"{name} is {shown(value)}: {suggest(str(value), known)}")
 
 
 def _schema(name: str) -> str:

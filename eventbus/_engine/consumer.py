@@ -14,7 +14,14 @@ from threading import Lock, Thread
 from time import monotonic, sleep
 
 from ..errors import TransportError
-from ..transports.base import Budget, Consumer, Delivery, SubscriptionId, Transport
+from ..transports.base import (
+    Budget,
+    Consumer,
+    Delivery,
+    GroupConsumer,
+    SubscriptionId,
+    Transport,
+)
 from .binding import Binding
 from .breaker import Breaker
 from .dispatcher import Dispatcher
@@ -180,6 +187,9 @@ class ConsumerLoop:
         # What is done but not settled is ours, too: it must not be handed over once more.
         undone = self._outcomes.settlement
         consumer = self._transport.consumer([*self._held(), *undone.acks, *undone.releases])
+        if isinstance(consumer, GroupConsumer):
+            group = consumer
+            group.surrender = lambda concerned, seconds: self._surrender(group, concerned, seconds)
         self._consumer = consumer
         self._attached.clear()
         try:
@@ -351,6 +361,24 @@ class ConsumerLoop:
                     "handler here will be ignored", member.label,
                 )
 
+    def _surrender(
+        self, consumer: Consumer, concerned: Callable[[Delivery], bool], seconds: float
+    ) -> None:
+        """The broker takes some events away: finish them, as far as they have begun."""
+        deadline = monotonic() + seconds
+        draining, self._outcomes.draining = self._outcomes.draining, True
+        try:
+            for member in self.members:
+                self._hand_back(member)
+            while True:
+                self._collect()
+                if not any(map(concerned, self._held())) or monotonic() >= deadline:
+                    break
+                self._wakeup.wait(TICK)
+            self._settle(consumer)
+        finally:
+            self._outcomes.draining = draining
+
     def _held(self) -> list[Delivery]:
         return [delivery for member in self.members for delivery in member.in_flight]
 
@@ -392,6 +420,8 @@ class ConsumerLoop:
         if self._commands or (self._deadlines and not draining):
             return
         if not budgets:
+            if isinstance(consumer, GroupConsumer):
+                consumer.serve()
             self._wakeup.wait(timeout)
             return
         fetched = consumer.fetch(budgets, timeout)

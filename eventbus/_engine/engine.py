@@ -143,7 +143,10 @@ class Engine:
         for loop in self.loops:
             if member not in loop.members:
                 continue
-            if last:
+            if last and self.transport.capabilities.consumer_per_subscription:
+                member.removed = True
+                loop.drain(monotonic() + self.config.close_timeout)
+            elif last:
                 loop.remove(member)
             else:
                 loop.remove_handler(member, binding)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Lock
-from time import monotonic
+from time import monotonic, sleep
 
 from .._lock import OwnedLock
 from ..errors import TransportUnavailable
@@ -59,6 +59,8 @@ class GroupCommit:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._lock = OwnedLock()
+        #: The last round trip was shared.
+        self._crowded = False
         self.queue: deque[_Ticket] = deque()
 
     def send(self, records: Sequence[Record], deadline: float, wait: bool) -> None:
@@ -95,7 +97,10 @@ class GroupCommit:
 
     def _lead(self, deadline: float, wait: bool) -> None:
         """Send everybody's records, our own among them."""
+        if self._crowded:
+            sleep(0)  # Whoever came through just now may be about to come again.
         tickets = self._take()
+        self._crowded = len(tickets) > 1
         records = tickets[0].records
         if len(tickets) > 1:
             records = [record for ticket in tickets for record in ticket.records]

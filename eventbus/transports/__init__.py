@@ -16,6 +16,7 @@ TRANSPORTS: dict[str, tuple[str, str]] = {
     "postgres": ("postgres", "PostgresTransport"),
     "rabbitmq": ("rabbitmq", "RabbitMQTransport"),
     "nats": ("nats", "NATSTransport"),
+    "kafka": ("kafka", "KafkaTransport"),
 }
 
 

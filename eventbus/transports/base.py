@@ -17,9 +17,9 @@ What they raise: `TransportUnavailable` for what may pass (the engine reconnects
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -241,6 +241,19 @@ class Consumer(Protocol):
 
     def close(self) -> None:
         """Close the connection. Does not raise, does not wait for the network."""
+
+
+@runtime_checkable
+class GroupConsumer(Consumer, Protocol):
+    """A consumer to which the broker assigns a share of the events, and may take it away again."""
+
+    #: Set by the engine. Called inside `fetch` or `serve` before a share is given up, with a test
+    #: for deliveries that belong to it, and seconds: gives back what has not begun, waits for what
+    #: runs, and settles, by calling `settle` once more.
+    surrender: Callable[[Callable[[Delivery], bool], float], None]
+
+    def serve(self) -> None:
+        """Stay a member of the group: called each turn in which nothing is fetched."""
 
 
 def no_subscription(id: SubscriptionId) -> TopologyError:

@@ -19,7 +19,7 @@ from eventbus import Event, EventBus, MemoryConfig, RedisConfig, RetryPolicy, SQ
 from eventbus.event import new_id
 from eventbus.transports import capabilities
 from eventbus.transports.base import DeadRecord, Record
-from tests.conformance import nats, postgres, rabbitmq
+from tests.conformance import kafka, nats, postgres, rabbitmq
 from tests.servers import provide
 from tests.transports import redis_user
 
@@ -75,6 +75,7 @@ ENTRIES: dict[str, Entry] = {
     ),
     "rabbitmq": Entry(rabbitmq.config, reset=rabbitmq.reset, marks=(pytest.mark.rabbitmq,)),
     "nats": Entry(nats.config, reset=nats.reset, marks=(pytest.mark.nats,)),
+    "kafka": Entry(kafka.config, reset=kafka.reset, marks=(pytest.mark.kafka,)),
 }
 
 

@@ -33,7 +33,8 @@ def switch() -> Switch:
 def bury(bus: EventBus, *payloads: object, type: str = "user.created") -> list[Event]:
     """Publish events and wait until each is a dead letter."""
     before = len(bus.dead_letters.list("*"))
-    events = bus.publish_many((type, payload) for payload in payloads)
+    # Of one key, so that they fail one after the other, wherever the broker puts them.
+    events = bus.publish_many(Event(type, payload, key="buried") for payload in payloads)
     wait_for(lambda: len(bus.dead_letters.list("*")) == before + len(payloads), what="dead letters")
     return events
 

@@ -238,7 +238,11 @@ def test_members_of_a_group_share_its_events(target: Target) -> None:
 
     received.wait(100)
     assert buses[0].join(10)
-    assert sorted(received.payloads) == NUMBERS
+    assert sorted(set(received.payloads)) == NUMBERS
+    # Members were still joining: where a broker moves whole shares of a group, it does not wait for
+    # handlers that are stuck, and what they had in hand is handled by the next owner, too.
+    if not target.capabilities.consumer_per_subscription:
+        assert len(received) == 100
 
 
 @needs(multi_process=True)

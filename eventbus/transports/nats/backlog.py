@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from ...patterns import is_literal
 from ..base import SubscriptionId
 from . import consumers, filters, names
-from .link import Link, Refused
+from .errors import Refused
+from .link import Link
 from .streams import Stream, concerns
 
 

@@ -66,7 +66,8 @@ class Fault(NamedTuple):
     who: str
     at: float
     text: str = ""
-    #: When it had happened: a broker's many processes do not end at one moment.
+    #: When it had happened: a broker's many processes do not end at one moment. Later by what it
+    #: then has forgotten of what it had handed out.
     struck: float = 0.0
     #: Of the broker: when it served again.
     over: float = 0.0
@@ -143,7 +144,7 @@ class History:
         elif line.step in (steps.STRUCK, steps.FAULT_OFF):
             begun = max(n for n, f in enumerate(self.faults) if f.kind == steps.FAULT_ON)
             moment = "struck" if line.step == steps.STRUCK else "over"
-            self.faults[begun] = self.faults[begun]._replace(**{moment: line.at})
+            self.faults[begun] = self.faults[begun]._replace(**{moment: line.at + line.number})
         elif line.step == steps.SPAWNED:
             self.life(line.who)
         elif line.step == steps.STATE:

@@ -1,0 +1,304 @@
+"""Asking brokers about topics, groups and offsets, and making topics. Any thread may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as LateError
+from threading import Lock
+from time import monotonic, sleep
+from typing import Any, NamedTuple, TypeVar
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from ...errors import EventBusError, TopologyError, TransportError
+from . import clients
+from .errors import MISSING, code_of, translate
+from .options import ANSWER_TIMEOUT, Options
+from .trouble import Trouble
+
+T = TypeVar("T")
+
+#: Seconds between two looks at what the callbacks have told.
+GLANCE = 0.05
+#: Seconds until a partition that was made a moment ago is asked for again.
+SOON = 0.02
+#: What says nothing.
+_LATE = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT)
+#: What such a partition answers.
+LEADERLESS = frozenset(
+    (
+        KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._NOENT,
+    )
+)
+
+#: A partition of a topic.
+Place = tuple[str, int]
+
+
+class Topic(NamedTuple):
+    """A topic as it is now; another one of the same name has another id."""
+
+    id: str
+    partitions: int
+
+
+class Admin:
+    """One client for all questions, made by the first of them."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._trouble = Trouble(options.name)
+        self._client: AdminClient | None = None
+        self._lock = Lock()
+
+    def client(self) -> AdminClient:
+        with self._lock:
+            if self._client is None:
+                self._trouble = Trouble(self._options.name)
+                self._client = clients.make(AdminClient, self._options.admin(), self._trouble)
+            return self._client
+
+    def _answer(self, future: Future[T]) -> T:
+        try:
+            return self._wait(future)
+        except (KafkaException, LateError) as error:
+            raise self._translated(error) from None
+
+    def _wait(self, future: Future[T]) -> T:
+        """The answer, or what the callbacks tell meanwhile: the client says it much later."""
+        deadline = monotonic() + ANSWER_TIMEOUT + 0.5
+        while True:
+            try:
+                answer = future.result(GLANCE)
+            except LateError:
+                self._glance()
+                if monotonic() >= deadline:
+                    raise
+            else:
+                self._trouble.works()
+                return answer
+
+    def _glance(self) -> None:
+        """Raise what makes waiting pointless."""
+        trouble, client = self._trouble, self._client
+        if client is not None:
+            client.poll(0)
+        error: EventBusError | None = trouble.mistaken
+        try:
+            trouble.check()
+        except TransportError as denied:
+            error = denied
+        if error is None and trouble.down and trouble.reason and not trouble.worked:
+            error = trouble.unavailable("cannot be reached")
+        if error is not None:
+            self.reset()
+            raise error
+
+    def _translated(self, error: Exception) -> EventBusError:
+        """With what the callbacks tell: the error itself says only that it took too long."""
+        try:
+            self._glance()
+        except EventBusError as known:
+            return known
+        if isinstance(error, KafkaException) and code_of(error) not in _LATE:
+            return translate(error, self._options.name)
+        return self._trouble.unavailable("no answer")
+
+    # -- topics ------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """All topics of the cluster."""
+        try:
+            found = self.client().list_topics(timeout=ANSWER_TIMEOUT)
+        except KafkaException as error:
+            raise self._translated(error) from None
+        self._trouble.works()
+        return list(found.topics)
+
+    def topics(self, names: Collection[str]) -> dict[str, Topic]:
+        """Those that there are."""
+        if not names:
+            return {}
+        asked = self.client().describe_topics(
+            TopicCollection(list(names)), request_timeout=ANSWER_TIMEOUT
+        )
+        found = {}
+        for name, future in asked.items():
+            try:
+                about = self._wait(future)
+            except KafkaException as error:
+                if code_of(error) in MISSING:
+                    continue
+                raise self._translated(error) from None
+            except LateError as error:
+                raise self._translated(error) from None
+            found[name] = Topic(str(about.topic_id), len(about.partitions))
+        return found
+
+    def create(self, name: str, partitions: int, config: Mapping[str, str]) -> bool:
+        """Make a topic; `False` if it was there."""
+        wanted = NewTopic(
+            name, partitions or -1, self._options.config.replication or -1, config=dict(config)
+        )
+        (future,) = self.client().create_topics(
+            [wanted], request_timeout=ANSWER_TIMEOUT
+        ).values()
+        try:
+            self._wait(future)
+        except (KafkaException, LateError) as error:
+            if code_of(error) == KafkaError.TOPIC_ALREADY_EXISTS:
+                return False
+            if code_of(error) == KafkaError.TOPIC_EXCEPTION:
+                raise TopologyError(
+                    f"{self._options.name}: {error.args[0].str()}: Kafka does not tell '.' and "
+                    "'_' apart in names of topics, so rename one of the two event types"
+                ) from None
+            raise self._translated(error) from None
+        return True
+
+    def set_config(self, topic: str, config: Mapping[str, str]) -> None:
+        """See to it that a topic has these settings; one that a broker made by itself has not."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        (found,) = self.describe_configs([resource])
+        wrong = {name: value for name, value in config.items() if found.get(name) != value}
+        for name, value in wrong.items():
+            operation = AlterConfigOpType.SET
+            resource.add_incremental_config(
+                ConfigEntry(name, value, incremental_operation=operation)
+            )
+        if wrong:
+            asked = self.client().incremental_alter_configs(
+                [resource], request_timeout=ANSWER_TIMEOUT
+            )
+            self._answer(next(iter(asked.values())))
+
+    def describe_configs(self, resources: list[Any]) -> list[dict[str, str | None]]:
+        asked = self.client().describe_configs(resources, request_timeout=ANSWER_TIMEOUT)
+        return [
+            {name: entry.value for name, entry in self._answer(future).items()}
+            for future in asked.values()
+        ]
+
+    def brokers(self) -> list[str]:
+        """Where the brokers of the cluster are."""
+        about = self._answer(self.client().describe_cluster(request_timeout=ANSWER_TIMEOUT))
+        return [f"{node.host}:{node.port}" for node in about.nodes]
+
+    def replicas(self, names: Collection[str]) -> dict[str, int]:
+        """Copies that each topic has."""
+        asked = self.client().describe_topics(
+            TopicCollection(list(names)), request_timeout=ANSWER_TIMEOUT
+        )
+        answers = {name: self._answer(future) for name, future in asked.items()}
+        return {
+            name: min((len(p.replicas) for p in about.partitions), default=0)
+            for name, about in answers.items()
+        }
+
+    # -- offsets -----------------------------------------------------------------------------
+
+    def ends(self, places: Iterable[Place]) -> dict[Place, int]:
+        """Where the next event of each partition will be; without those that are gone."""
+        return self._offsets(places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def begins(self, places: Iterable[Place]) -> dict[Place, int]:
+        """Where the oldest event of each partition is that the broker still has."""
+        return self._offsets(places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+    def _offsets(self, places: Iterable[Place], spec: OffsetSpec) -> dict[Place, int]:
+        wanted = [TopicPartition(*place) for place in places]
+        found: dict[Place, int] = {}
+        deadline = monotonic() + ANSWER_TIMEOUT
+        while wanted:
+            wanted, error = self._some_offsets(wanted, spec, found)
+            if error is not None and monotonic() >= deadline:
+                raise self._translated(error)
+            if wanted:
+                there = self.topics({place.topic for place in wanted})
+                wanted = [place for place in wanted if place.topic in there]
+                sleep(SOON if wanted else 0.0)
+        return found
+
+    def _some_offsets(
+        self, wanted: list[TopicPartition], spec: OffsetSpec, found: dict[Place, int]
+    ) -> tuple[list[TopicPartition], Exception | None]:
+        """Ask once; those that have no leader: they were made a moment ago, or are not there."""
+        asked = self.client().list_offsets(
+            dict.fromkeys(wanted, spec), request_timeout=ANSWER_TIMEOUT
+        )
+        again, last = [], None
+        for place, future in asked.items():
+            try:
+                found[place.topic, place.partition] = self._wait(future).offset
+            except (KafkaException, LateError) as error:
+                if code_of(error) in LEADERLESS:
+                    again.append(place)
+                    last = error
+                elif code_of(error) not in MISSING:
+                    raise self._translated(error) from None
+        return again, last
+
+    def committed(self, group: str) -> dict[Place, TopicPartition]:
+        """What a group has committed, with metadata."""
+        asked = self.client().list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group)], request_timeout=ANSWER_TIMEOUT
+        )
+        found = self._answer(asked[group]).topic_partitions or []
+        return {(p.topic, p.partition): p for p in found if p.offset >= 0}
+
+    def state(self, group: str) -> str:
+        """State of a group and its number of members, for people."""
+        asked = self.client().describe_consumer_groups([group], request_timeout=ANSWER_TIMEOUT)
+        about = self._answer(asked[group])
+        return f"{about.state.name.lower()}, {len(about.members)} members"
+
+    def delete_group(self, group: str) -> None:
+        """Delete an empty group, if it can be: what it has committed is not believed anyway."""
+        asked = self.client().delete_consumer_groups([group], request_timeout=ANSWER_TIMEOUT)
+        try:
+            self._wait(asked[group])
+        except (KafkaException, LateError):
+            return
+
+    def delete_topics(self, names: Collection[str]) -> None:
+        if not names:
+            return
+        asked = self.client().delete_topics(list(names), request_timeout=ANSWER_TIMEOUT)
+        for future in asked.values():
+            try:
+                self._wait(future)
+            except (KafkaException, LateError) as error:
+                if code_of(error) not in MISSING:
+                    raise self._translated(error) from None
+
+    def delete_records(self, upto: Mapping[Place, int]) -> None:
+        """Let the broker remove what lies below these offsets; does not wait for it."""
+        if upto:
+            self.client().delete_records(
+                [TopicPartition(*place, offset) for place, offset in upto.items()],
+                request_timeout=ANSWER_TIMEOUT,
+            )
+
+    # -- life --------------------------------------------------------------------------------
+
+    def reset(self) -> AdminClient | None:
+        """Forget the client; the next question makes another one."""
+        with self._lock:
+            client, self._client = self._client, None
+        return client

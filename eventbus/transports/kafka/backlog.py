@@ -1,0 +1,45 @@
+"""How much of a subscription is not settled yet, from what is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from confluent_kafka import TopicPartition
+
+from ..base import SubscriptionId
+from . import names
+from .admin import Admin, Place, Topic
+from .catalogue import places
+from .notes import Skips
+from .positions import known
+from .registry import Birth
+
+
+def of(
+    admin: Admin, id: SubscriptionId, birth: Birth, topics: Mapping[str, Topic],
+    upto: Mapping[Place, int] | None,
+) -> int:
+    """Events that are not settled; with `upto`, of those below these offsets."""
+    return sum(by_place(admin, id, birth, topics, upto).values())
+
+
+def by_place(
+    admin: Admin, id: SubscriptionId, birth: Birth, topics: Mapping[str, Topic],
+    upto: Mapping[Place, int] | None = None,
+) -> dict[Place, int]:
+    """The same for each partition."""
+    everywhere = places(list(topics.items()))
+    if upto is not None:
+        everywhere = [place for place in everywhere if upto.get(place)]
+    if not everywhere:
+        return {}
+    ends = admin.ends(everywhere) if upto is None else upto
+    committed = admin.committed(names.group_of(id))
+    found = {}
+    for place in everywhere:
+        position = committed.get(place) or TopicPartition(*place, -1001)
+        offset, note = known(position, birth, topics.get(place[0]))
+        end = ends.get(place, 0)
+        done = Skips(offset, note.done).below(end) if note is not None else 0
+        found[place] = max(0, end - offset - done)
+    return found

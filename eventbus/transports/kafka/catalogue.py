@@ -1,0 +1,77 @@
+"""Which topics there are now, as far as this process has looked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from threading import Lock
+
+from ...patterns import is_literal, matcher
+from ..base import SubscriptionId
+from . import names
+from .admin import Admin, Place, Topic
+from .options import Options
+
+
+class Catalogue:
+    """The topics of events and inboxes by name. `version` changes with every change of theirs."""
+
+    def __init__(self, admin: Admin, options: Options) -> None:
+        self._admin = admin
+        self._options = options
+        self._lock = Lock()
+        self.topics: dict[str, Topic] = {}
+        self.version = 0
+
+    def look(self) -> dict[str, Topic]:
+        """Ask the cluster."""
+        with self._lock:
+            wanted = [
+                name for name in self._admin.names()
+                if names.is_event(name) or name.startswith(names.INBOX)
+            ]
+            found = self._admin.topics(wanted)
+            if found != self.topics:
+                self.topics = found
+                self.version += 1
+            return found
+
+    def events(self) -> list[str]:
+        """Names of the topics of events."""
+        return [name for name in self.topics if names.is_event(name)]
+
+    def matching(self, id: SubscriptionId) -> dict[str, Topic]:
+        """The topics of events that a subscription is for."""
+        if is_literal(id.pattern):
+            return {n: t for n, t in self.topics.items() if n == id.pattern}
+        matches = matcher(id.pattern)
+        found = self.topics.items()
+        return {name: topic for name, topic in found if names.is_event(name) and matches(name)}
+
+    def ensure(self, topic: str, hint: Callable[[str], object]) -> None:
+        """Make a topic for events if there is none, and let all know of it."""
+        names.check(topic)
+        config = {"retention.ms": str(int(self._options.settings.retention * 1000))}
+        if self._create(topic, self._options.config.partitions, config):
+            hint(topic)
+
+    def ensure_inbox(self, topic: str, hint: Callable[[str], object]) -> None:
+        """Make a topic for what is parked; what it holds is removed when it is settled."""
+        if self._create(topic, 1, {"retention.ms": "-1"}):
+            hint(topic)
+
+    def ensure_table(self, topic: str) -> None:
+        """Make an internal topic that keeps the last record of each key."""
+        config = {"cleanup.policy": "compact"}
+        if not self._create(topic, 1, config):
+            self._admin.set_config(topic, config)
+
+    def _create(self, topic: str, partitions: int, config: dict[str, str]) -> bool:
+        copies = self._options.config.min_insync_replicas
+        if copies:
+            config["min.insync.replicas"] = str(copies)
+        return self._admin.create(topic, partitions, config)
+
+
+def places(topics: Collection[tuple[str, Topic]]) -> list[Place]:
+    """All partitions of topics."""
+    return [(name, number) for name, topic in topics for number in range(topic.partitions)]

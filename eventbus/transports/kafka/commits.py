@@ -1,0 +1,94 @@
+"""Committing: at most one on its way, with all partitions in it, and none while brokers are away.
+
+A commit costs a broker six milliseconds, and what is behind it on the connection waits, heartbeats
+included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from time import monotonic
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from .errors import translate
+from .share import Share
+from .trouble import Trouble
+
+#: Seconds after which an answer is not expected any more.
+LATE = 10.0
+#: Seconds between two commits.
+INTERVAL = 0.2
+
+
+class Commits:
+    """Commits the positions of shares. Used by the consumer thread, and by a marked handler's
+    while that one waits."""
+
+    def __init__(
+        self, client: Consumer, trouble: Trouble, shares: Mapping[tuple[str, int], Share]
+    ) -> None:
+        self._client = client
+        self._trouble = trouble
+        self._shares = shares
+        self._sent_at: float | None = None
+        self._next_at = 0.0
+
+    def begin(self) -> None:
+        """Commit what has changed, unless a commit is on its way; does not wait."""
+        now = monotonic()
+        if now < self._next_at or self._trouble.down or self._waiting:
+            return
+        changed = [share for share in self._shares.values() if share.dirty]
+        if not changed:
+            return
+        try:
+            self._client.commit(offsets=_positions(changed, False), asynchronous=True)
+        except KafkaException:
+            return  # Not ours any more, or later.
+        self._sent_at = now
+        self._next_at = now + INTERVAL
+        for share in changed:
+            share.dirty = False
+
+    @property
+    def _waiting(self) -> bool:
+        return self._sent_at is not None and monotonic() - self._sent_at < LATE
+
+    def ended(self, error: KafkaError | None, partitions: Iterable[TopicPartition] | None) -> None:
+        """The answer to a commit has come."""
+        self._sent_at = None
+        if error is None:
+            self._trouble.works()
+        for place in partitions or ():
+            share = self._shares.get((place.topic, place.partition))
+            if share is not None and (error is not None or place.error is not None):
+                share.dirty = True
+
+    def now(self, shares: Iterable[Share], clean: bool = False) -> None:
+        """Commit and wait for it.
+
+        Args:
+            clean: the partitions are given back in order.
+        """
+        positions = _positions(shares, clean)
+        if not positions:
+            return
+        try:
+            answer: Any = self._client.commit(offsets=positions, asynchronous=False)
+        except KafkaException as error:
+            raise translate(error, "commit") from None
+        for place in answer or ():
+            if place.error is not None:
+                raise translate(place.error, "commit")
+        for share in shares:
+            share.dirty = False
+
+
+def _positions(shares: Iterable[Share], clean: bool) -> list[TopicPartition]:
+    found = []
+    for share in shares:
+        offset, metadata = share.position(clean)
+        found.append(TopicPartition(share.topic, share.partition, offset, metadata))
+    return found

@@ -1,0 +1,408 @@
+"""The consuming side of one subscription: one client, one thread, and its share of the group."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from heapq import heappop
+from threading import Thread
+from time import monotonic
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from ...errors import TransportError, TransportUnavailable
+from ..base import Budget, Delivery, Settlement, SubscriptionId
+from . import clients, frames, names
+from .catalogue import Catalogue
+from .commits import Commits
+from .errors import MISSING, translate
+from .inboxes import Inboxes
+from .options import ANSWER_TIMEOUT, Options
+from .positions import share as taken_up
+from .registry import Registry
+from .settling import Store, is_lost
+from .share import Share
+from .trouble import Trouble
+
+logger = logging.getLogger("eventbus.consumer")
+
+#: Seconds of one wait for messages: the client's own cannot be ended by another thread.
+SLICE = 0.02
+#: Messages that are taken in without room for them before the client is told to stop fetching.
+SURPLUS = 200
+#: Seconds that running handlers get when their partition is taken away.
+PATIENCE = 5.0
+#: Seconds between two changes of the topics that are followed.
+SETTLED = 0.2
+#: First guess at the bytes of an event, for how many to take at once.
+USUAL_SIZE = 1_000
+
+
+class KafkaConsumer:
+    """Reads the topics of one subscription and the inboxes of the handlers that are here.
+
+    Args:
+        owner: name of this process in what is committed.
+    """
+
+    def __init__(
+        self, options: Options, registry: Registry, catalogue: Catalogue, store: Store, owner: str
+    ) -> None:
+        self._options = options
+        self._registry = registry
+        self._catalogue = catalogue
+        self._store = store
+        self._owner = owner
+        self._trouble = Trouble(options.name)
+        self._client: Consumer | None = None
+        self._commits: Commits | None = None
+        self._id = SubscriptionId("", "")
+        self._handlers: tuple[str, ...] = ()
+        self._wanted: tuple[str, ...] = ()
+        self._topics: list[str] = []
+        self._seen = -1
+        self._follow_at = 0.0
+        self._shares: dict[tuple[str, int], Share] = {}
+        self._inboxes = Inboxes()
+        self._buffer: deque[Delivery] = deque()
+        self._mean = float(USUAL_SIZE)
+        self._paused = False
+        self._woken = False
+        self._failure: Exception | None = None
+        self._closing = False
+        #: Set by the engine: hands over what it holds of partitions that are taken away.
+        self.surrender: Callable[[Callable[[Delivery], bool], float], None] = _keep
+
+    # -- the contract ------------------------------------------------------------------------
+
+    def attach(self, subscription: SubscriptionId) -> None:
+        self._id = subscription
+        settings = self._options.consumer(names.group_of(subscription))
+        settings["on_commit"] = self._committed
+        self._client = clients.make(Consumer, settings, self._trouble)
+        self._commits = Commits(self._client, self._trouble, self._shares)
+        self._registry.start()
+
+    def detach(self, subscription: SubscriptionId) -> None:
+        if self._client is not None:
+            self._topics, self._seen = [], self._catalogue.version
+            self._client.unsubscribe()
+
+    def fetch(
+        self, budgets: Mapping[SubscriptionId, Budget], timeout: float
+    ) -> list[tuple[SubscriptionId, list[Delivery]]]:
+        budget = budgets[self._id]
+        self._handlers = budget.handlers
+        self._woken = False
+        deadline = monotonic() + timeout
+        while True:
+            self._follow()
+            self._check()
+            found = self._ready(budget)
+            if not found and not self._buffer:
+                self._resume()
+                found = self._read(budget, self._slice(deadline))
+            if found:
+                return [(self._id, found)]
+            if self._woken or monotonic() >= deadline:
+                return []
+
+    def serve(self) -> None:
+        """Stay a member while there is no room for events; nothing is handed over."""
+        if self._client is None:
+            return
+        message = self._client.poll(0)
+        if message is not None:
+            self._buffer += self._taken([message])
+            if len(self._buffer) > SURPLUS and not self._paused:
+                self._paused = True
+                self._client.pause(self._client.assignment())
+        self._check()
+        self._commit()
+
+    def settle(self, settlement: Settlement) -> Collection[Delivery]:
+        lost = [d for d in settlement.acks if is_lost(d)]
+        self._store.keep(settlement)
+        for delivery in settlement.acks:
+            share, offset = delivery.receipt
+            if share.alive:
+                share.settled(offset)
+        for delivery in settlement.releases:
+            if is_lost(delivery):
+                lost.append(delivery)
+            else:
+                self._give_back(delivery)
+        self._commit()
+        return lost
+
+    def keepalive(self, held: Collection[Delivery]) -> Collection[Delivery]:
+        return [delivery for delivery in held if is_lost(delivery)]
+
+    def mark_started(self, delivery: Delivery) -> None:
+        share, offset = delivery.receipt
+        share.note.started = offset
+        assert self._commits is not None
+        self._commits.now([share])
+
+    def wake(self) -> None:
+        self._woken = True
+
+    def close(self) -> None:
+        self._closing = True
+        client, self._client = self._client, None
+        if client is None:
+            return
+        if self._trouble.down:
+            # It waits for an answer to what it has asked.
+            Thread(target=_close, args=(client,), daemon=True).start()
+            return
+        with suppress(TransportError):
+            self._give_up(list(self._shares.values()))
+        _close(client)
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def _slice(self, deadline: float) -> float:
+        return max(0.0, min(SLICE, deadline - monotonic(), self._inboxes.pause()))
+
+    def _ready(self, budget: Budget) -> list[Delivery]:
+        """What was given back, what is due, and what was read beyond an earlier budget."""
+        found: list[Delivery] = []
+        size = 0
+        for share in list(self._shares.values()):
+            while share.returned and len(found) < budget.events and size < budget.size:
+                if share.returned[0][1].handler not in (None, *budget.handlers):
+                    break  # Its inbox is not followed any more.
+                found.append(heappop(share.returned)[1])
+                size += len(found[-1].data)
+        found += self._inboxes.due(budget.events - len(found), budget.handlers)
+        while self._buffer and len(found) < budget.events and size < budget.size:
+            delivery = self._buffer.popleft()
+            if not is_lost(delivery):
+                found.append(delivery)
+                size += len(delivery.data)
+        return found
+
+    def _read(self, budget: Budget, timeout: float) -> list[Delivery]:
+        assert self._client is not None
+        try:
+            first = self._client.poll(timeout)
+            if first is None:
+                self._commit()
+                return []
+            messages = [first]
+            number = min(budget.events, int(budget.size / self._mean)) - 1
+            if number > 0:
+                messages += self._client.consume(number, 0)
+        except (KafkaException, RuntimeError) as error:
+            # What the client had taken out of its queue is gone with it.
+            raise TransportUnavailable(f"{self._options.name}: {error}") from None
+        self._trouble.works()
+        found = self._taken(messages)
+        if len(found) > 1:
+            return self._within(found, budget)
+        return found
+
+    def _within(self, found: list[Delivery], budget: Budget) -> list[Delivery]:
+        size = 0
+        for number, delivery in enumerate(found):
+            size += len(delivery.data)
+            if size > budget.size and number:
+                self._buffer.extend(found[number:])
+                return found[:number]
+        self._mean += (size / len(found) - self._mean) / 4 + 1
+        return found
+
+    def _taken(self, messages: list[Message]) -> list[Delivery]:
+        found: list[Delivery] = []
+        shares = self._shares
+        for message in messages:
+            if message.error() is not None:
+                self._problem(message.error())
+                continue
+            topic, offset = message.topic(), message.offset()
+            share = shares.get((topic, message.partition()))  # type: ignore[arg-type]
+            if share is None or not share.takes(offset):  # type: ignore[arg-type]
+                continue
+            if share.inbox:
+                self._inboxes.add(message, share, offset)  # type: ignore[arg-type]
+                continue
+            key = message.key()
+            delivery = Delivery(
+                topic, message.value() or b"", None if key is None else frames.key_of(key),  # type: ignore[arg-type]
+                (share, offset),
+            )
+            if offset < share.suspects:  # type: ignore[operator]
+                share.suspect(delivery, offset)  # type: ignore[arg-type]
+            found.append(delivery)
+        return found
+
+    def _problem(self, error: KafkaError | None) -> None:
+        assert error is not None
+        if error.code() in MISSING:
+            self._seen = -1
+        elif error.code() not in (KafkaError._MAX_POLL_EXCEEDED, KafkaError._PARTITION_EOF):
+            known = translate(error, self._options.name)
+            if error.fatal() or not isinstance(known, TransportUnavailable):
+                self._failure = known
+            else:
+                logger.info("%s", known)
+
+    def _give_back(self, delivery: Delivery) -> None:
+        share, offset = delivery.receipt
+        again = Delivery(
+            delivery.topic, delivery.data, delivery.key, delivery.receipt, delivery.handler,
+            delivery.attempt, delivery.deaths, delivery.started, delivery.first_failed_at,
+        )
+        share.give_back(offset, again)
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            assert self._client is not None
+            self._client.resume(self._client.assignment())
+
+    def _check(self) -> None:
+        self._trouble.check()
+        if self._failure is not None:
+            raise self._failure
+
+    # -- membership --------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Subscribe to what there is now for the subscription and the handlers here."""
+        catalogue = self._catalogue
+        if self._registry.read and self._registry.find(self._id) is None:
+            raise self._trouble.unavailable("the subscription has vanished")
+        if self._seen == catalogue.version and self._wanted == self._handlers:
+            return
+        if monotonic() < self._follow_at:
+            return
+        # Each change is a rebalance: those that come together are one.
+        self._follow_at = monotonic() + SETTLED
+        self._seen, self._wanted = catalogue.version, self._handlers
+        there = catalogue.topics
+        inboxes = [names.inbox(self._id, handler) for handler in (None, *self._handlers)]
+        topics = sorted(catalogue.matching(self._id)) + [n for n in inboxes if n in there]
+        self._notice_other_topics()
+        if topics == self._topics:
+            return
+        self._topics = topics
+        assert self._client is not None
+        if topics:
+            self._client.subscribe(
+                topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            )
+        else:
+            self._client.unsubscribe()
+
+    def _notice_other_topics(self) -> None:
+        """A topic that was deleted and made again is read from its start."""
+        for share in self._shares.values():
+            about = self._catalogue.topics.get(share.topic)
+            if about is not None and about.id != share.note.topic:
+                self._failure = TransportUnavailable(
+                    f"{self._options.name}: topic {share.topic!r} was deleted and made again"
+                )
+
+    def _assigned(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        """Called by the client in the middle of a read; must not raise."""
+        try:
+            self._take_up(client, partitions)
+        except Exception as error:
+            known = isinstance(error, TransportError)
+            self._failure = error if known else TransportUnavailable(str(error))
+
+    def _take_up(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        birth = self._registry.find(self._id)
+        if birth is None:
+            raise TransportUnavailable(f"{self._options.name}: the subscription has vanished")
+        try:
+            found = client.committed(partitions, timeout=ANSWER_TIMEOUT)
+        except KafkaException as error:
+            raise translate(error, self._options.name) from None
+        topics = self._catalogue.topics
+        missing = {p.topic for p in partitions} - topics.keys()
+        if missing:
+            topics = self._catalogue.look()
+        taken = []
+        for place in found:
+            if place.error is not None:
+                raise translate(place.error, self._options.name)
+            share = taken_up(place, birth, topics.get(place.topic), self._owner)
+            share.inbox = place.topic.startswith(names.INBOX)
+            self._shares[place.topic, place.partition] = share
+            taken.append(share)
+        begin = [TopicPartition(s.topic, s.partition, s.next) for s in taken]
+        if self._cooperative:
+            client.incremental_assign(begin)
+        else:
+            client.assign(begin)
+        if self._paused:
+            client.pause(begin)
+        self._trouble.works()
+        assert self._commits is not None
+        self._commits.now(taken)
+
+    @property
+    def _cooperative(self) -> bool:
+        config = self._options.config
+        return config.protocol == "consumer" or config.assignor == "cooperative-sticky"
+
+    def _revoked(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        """Called by the client; must not raise."""
+        try:
+            shares = [
+                share for p in partitions if (share := self._shares.get((p.topic, p.partition)))
+            ]
+            if not self._closing:
+                self._surrender(shares)
+                self._give_up(shares)
+        except Exception as error:
+            self._failure = error
+        finally:
+            self._forget(partitions)
+
+    def _surrender(self, shares: list[Share]) -> None:
+        """Let what runs finish, so that the next owner need not do it again."""
+        if any(share.pending for share in shares):
+            mine = set(map(id, shares))
+            self.surrender(lambda d: d.receipt is not None and id(d.receipt[0]) in mine, PATIENCE)
+
+    def _give_up(self, shares: list[Share]) -> None:
+        if self._commits is not None and shares:
+            self._commits.now(shares, clean=True)
+
+    def _lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
+        """Called by the client: a peer may have them already, so nothing is committed."""
+        self._forget(partitions)
+
+    def _forget(self, partitions: list[TopicPartition]) -> None:
+        for place in partitions:
+            share = self._shares.pop((place.topic, place.partition), None)
+            if share is not None:
+                share.alive = False
+                share.returned.clear()
+
+    # -- commits -----------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        if self._commits is not None and self._client is not None:
+            self._commits.begin()
+
+    def _committed(self, error: KafkaError | None, partitions: Any) -> None:
+        """Called by the client; must not raise."""
+        if self._commits is not None:
+            self._commits.ended(error, partitions)
+
+
+def _keep(concerned: Callable[[Delivery], bool], seconds: float) -> None:
+    """Nobody has to be asked."""
+
+
+def _close(client: Consumer) -> None:
+    with suppress(Exception):
+        client.close()

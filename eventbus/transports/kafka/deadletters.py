@@ -1,0 +1,141 @@
+"""Dead letters: a compacted topic, read from its start. A record without a value removes one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from time import monotonic
+
+import msgspec
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+
+from ..base import DeadRecord
+from . import clients, frames, names
+from .admin import Admin
+from .errors import translate
+from .options import ANSWER_TIMEOUT, Options
+from .producing import Outgoing, Producing
+from .trouble import Trouble
+
+#: Messages read at once: each may hold an event of a megabyte.
+PAGE = 200
+PLACE = (names.DEAD, 0)
+
+
+class KafkaDeadLetters:
+    """Reads with a client of its own, one for each listing that goes on."""
+
+    def __init__(self, options: Options, admin: Admin, producing: Producing) -> None:
+        self._options = options
+        self._admin = admin
+        self._producing = producing
+        self._idle: list[tuple[Consumer, Trouble]] = []
+        self._lock = Lock()
+
+    def list(self, group: str | None) -> Iterator[DeadRecord]:
+        # Those that are removed first: of each there is one record, or one and its removal.
+        removed = {key for key, message in self._read() if message.value() is None}
+        return self._records(group, removed)
+
+    def _records(self, group: str | None, removed: set[str]) -> Iterator[DeadRecord]:
+        seen = removed
+        for key, message in self._read():
+            if key in seen or (group is not None and key.partition("|")[0] != group):
+                continue
+            seen.add(key)
+            record = _record(message.value())
+            if record is not None:
+                yield record
+
+    def get(self, id: str) -> DeadRecord | None:
+        return self._find({id}).get(id)
+
+    def _find(self, ids: Collection[str]) -> dict[str, DeadRecord]:
+        found: dict[str, DeadRecord] = {}
+        for key, message in self._read():
+            id = key.rpartition("|")[2]
+            if id not in ids:
+                continue
+            record = _record(message.value())
+            if record is not None:
+                found[id] = record
+            elif message.value() is None:
+                found.pop(id, None)
+        return found
+
+    def remove(self, ids: Collection[str]) -> int:
+        found = self._find(set(ids)) if ids else {}
+        removals = [
+            Outgoing(names.DEAD, None, f"{record.subscription.group}|{id}", partition=0)
+            for id, record in found.items()
+        ]
+        if removals:
+            self._producing.store(removals, ANSWER_TIMEOUT)
+        return len(removals)
+
+    def _read(self) -> Iterator[tuple[str, Message]]:
+        """All messages there are now, with their keys."""
+        end = self._admin.ends([PLACE]).get(PLACE, 0)
+        begin = self._admin.begins([PLACE]).get(PLACE, 0) if end else 0
+        if begin >= end:
+            return
+        with self._reader() as (consumer, trouble):
+            consumer.assign([TopicPartition(*PLACE, OFFSET_BEGINNING)])
+            deadline = monotonic() + ANSWER_TIMEOUT
+            position = begin
+            while position < end:
+                for message in _page(consumer):
+                    if (problem := message.error()) is not None:
+                        raise translate(problem, self._options.name)
+                    position = (message.offset() or 0) + 1
+                    deadline = monotonic() + ANSWER_TIMEOUT
+                    yield (message.key() or b"").decode("utf-8", "replace"), message
+                position = max(position, _position(consumer))
+                trouble.check()
+                if monotonic() > deadline:
+                    raise trouble.unavailable("dead letters could not be read in time")
+
+    @contextmanager
+    def _reader(self) -> Iterator[tuple[Consumer, Trouble]]:
+        with self._lock:
+            pair = self._idle.pop() if self._idle else None
+        if pair is None:
+            trouble = Trouble(self._options.name)
+            pair = clients.make(Consumer, self._options.reader(), trouble), trouble
+        try:
+            yield pair
+            pair[0].unassign()
+        except BaseException:
+            pair[0].close()
+            raise
+        with self._lock:
+            self._idle.append(pair)
+
+    def close(self) -> None:
+        """Close what no listing uses."""
+        with self._lock:
+            pairs, self._idle = self._idle, []
+        for consumer, _ in pairs:
+            consumer.close()
+
+
+def _page(consumer: Consumer) -> list[Message]:
+    first = consumer.poll(0.1)
+    return [] if first is None else [first, *consumer.consume(PAGE - 1, 0)]
+
+
+def _position(consumer: Consumer) -> int:
+    """Past what compaction has taken away at the end, too."""
+    try:
+        (place,) = consumer.position([TopicPartition(*PLACE)])
+    except KafkaException:
+        return 0
+    return place.offset
+
+
+def _record(data: bytes | None) -> DeadRecord | None:
+    try:
+        return frames.unpack_dead(data) if data else None
+    except msgspec.MsgspecError:
+        return None

@@ -1,0 +1,109 @@
+"""What a client tells of its connections, in callbacks and in its log; nothing else tells.
+
+Callbacks never raise: that would destroy what the client was handing over.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+from ...errors import AuthenticationError, ConfigurationError, TransportUnavailable
+from .errors import translate
+
+logger = logging.getLogger("eventbus.transport.kafka")
+
+#: Lines of a client's log in so many seconds; what is beyond is counted.
+MOST, WINDOW = 10, 10.0
+#: What the client logs when a broker hangs up, and how often one does that to a client that does
+#: not speak its protocol. Nothing else tells.
+_HUNG_UP, OFTEN = "Disconnected", 3
+
+
+class Trouble:
+    """Remembers why a client does not get through.
+
+    Args:
+        name: of the cluster, fit to be shown.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._denied: KafkaError | None = None
+        self._hung_up = 0
+        self._last = ""
+        self.reason = ""
+        #: No broker is connected, as far as is known.
+        self.down = False
+        self.worked = False
+        #: The client cannot go on.
+        self.fatal: KafkaError | None = None
+        self._lines = 0
+        self._since = 0.0
+
+    def callbacks(self) -> dict[str, Any]:
+        """Settings for a client."""
+        return {"error_cb": self._error, "logger": self}
+
+    def _error(self, error: KafkaError) -> None:
+        code = error.code()
+        if code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
+            self._denied = error
+        elif code == KafkaError._ALL_BROKERS_DOWN:
+            self.down = True
+        else:
+            self.reason = str(error.str())
+        if error.fatal():
+            self.fatal = error
+
+    def log(self, level: int, message: str, *arguments: Any) -> None:
+        """The client's log goes to ours, but not hundreds of lines of the same."""
+        text = str(message % arguments if arguments else message)
+        if _HUNG_UP in text:
+            self._hung_up += 1
+            self._last = text.rpartition("]: ")[2]
+        now = monotonic()
+        if now - self._since > WINDOW:
+            if self._lines > MOST:
+                logger.info("librdkafka: %d more lines", self._lines - MOST)
+            self._since, self._lines = now, 0
+        self._lines += 1
+        if self._lines <= MOST:
+            logger.log(min(level, logging.INFO), "librdkafka: %s", text)
+
+    def works(self) -> None:
+        """A broker has answered."""
+        self.down, self.worked = False, True
+        self._hung_up, self.reason = 0, ""
+
+    def forgive(self) -> None:
+        """Forget an old refusal; if it still holds, there is a new one soon."""
+        self._denied = None
+
+    def check(self) -> None:
+        """Raise what a person must change, or what ends this client."""
+        if self._denied is not None:
+            raise AuthenticationError(f"{self.name}: {self._denied.str()}")
+        if self.fatal is not None:
+            raise translate(self.fatal, self.name)
+
+    @property
+    def mistaken(self) -> ConfigurationError | None:
+        """The broker speaks, but expects another protocol: no waiting mends that."""
+        if self.worked or self._hung_up < OFTEN:
+            return None
+        return ConfigurationError(
+            f"{self.name}: the broker hangs up: it may want TLS or SASL (KafkaConfig.tls, "
+            f"username), or be no Kafka: {self._last}"
+        )
+
+    def explain(self, text: str) -> str:
+        """What went wrong, with the reason that is known."""
+        reason = self.reason
+        return f"{self.name}: {text}" + (f": {reason}" if reason else "")
+
+    def unavailable(self, text: str) -> TransportUnavailable:
+        return TransportUnavailable(self.explain(text))

@@ -1,0 +1,45 @@
+"""How the suite reaches Kafka, and takes away what a test has left there."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from eventbus import KafkaConfig
+from tests.servers import provide
+
+#: What the starting of the server leaves.
+READY = "_eventbus.ready"
+
+#: Of each topic, so that four members have something to do; `KAFKA_PARTITIONS=1` is worth a run.
+PARTITIONS = int(os.environ.get("KAFKA_PARTITIONS", "4"))
+
+#: Asked once: to see that the server answers takes longer than many a test.
+brokers = cache(lambda: provide("kafka"))
+
+
+@cache
+def admin(address: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": address})
+
+
+def config(folder: Path) -> dict[str, Any]:
+    return {"kafka": KafkaConfig(brokers=brokers(), partitions=PARTITIONS)}
+
+
+def reset() -> None:
+    """Delete all topics but Kafka's own, and what groups have committed with them."""
+    client = admin(brokers())
+    there = client.list_topics(timeout=10).topics
+    topics = [name for name in there if not name.startswith("__") and name != READY]
+    if topics:
+        for deleted in client.delete_topics(topics).values():
+            try:
+                deleted.result(10)
+            except KafkaException as error:
+                raise AssertionError(f"a topic stays: {error}") from None

@@ -1,0 +1,243 @@
+"""What only Kafka has: births in a registry, offsets with a story, topics that come and go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from eventbus import Event, EventBus, KafkaConfig, TopologyError
+from eventbus.transports.base import Settings, SubscriptionId
+from eventbus.transports.kafka import KafkaTransport, names
+from tests.conformance import kafka
+from tests.conformance.target import Gate, Received, fail, in_threads, wait_for
+
+pytestmark = pytest.mark.kafka
+
+SETTINGS = Settings(prefix="", lease=30.0, retention=604_800.0, publish_timeout=5.0)
+
+
+@pytest.fixture(autouse=True)
+def _empty() -> None:
+    kafka.reset()
+
+
+@pytest.fixture
+def admin() -> AdminClient:
+    return kafka.admin(kafka.brokers())
+
+
+def make(partitions: int = 2, group: str = "g", **settings: Any) -> EventBus:
+    client = settings.pop("client", {})
+    config = KafkaConfig(brokers=kafka.brokers(), partitions=partitions, client=client)
+    return EventBus(provider="kafka", kafka=config, group=group, environ={}, **settings)
+
+
+def transport() -> KafkaTransport:
+    return KafkaTransport(KafkaConfig(brokers=kafka.brokers(), partitions=1), SETTINGS)
+
+
+@pytest.fixture
+def bus() -> Iterator[EventBus]:
+    with make() as bus:
+        yield bus
+
+
+# -- births --------------------------------------------------------------------------------------
+
+
+def test_of_many_first_members_at_once_one_makes_the_birth() -> None:
+    transports = [transport() for _ in range(4)]
+    born: list[bool] = []
+    id = SubscriptionId("g", "user.*")
+    try:
+        in_threads(4, lambda n: born.append(transports[n].declare(id, "latest")))
+        assert sorted(born) == [False, False, False, True]
+        births = {one._registry.all()[id].key for one in transports}
+        assert len(births) == 1
+    finally:
+        for one in transports:
+            one.close()
+
+
+def test_the_first_event_of_a_new_group_is_the_one_after_subscribe(bus: EventBus) -> None:
+    bus.publish("user.created", "before")
+    for n in range(20):
+        received = Received(name=f"h{n}")
+        bus.subscribe("user.created", received, group=f"group-{n}")
+        bus.publish("user.created", n)
+        received.wait(1)
+        assert received.payloads[0] == n
+
+
+def test_a_birth_needs_no_member(bus: EventBus) -> None:
+    """As when the only member is killed right after."""
+    received = Received(name="late")
+    bus.on("user.created", name="late")(lambda event: None)
+    bus.declare()
+    bus.publish("user.created", 1)
+    with make() as other:
+        other.subscribe("user.created", received, name="late")
+        received.wait(1)
+
+
+def test_a_dropped_subscription_begins_anew() -> None:
+    received = Received(name="h")
+    with make() as bus:
+        bus.subscribe("user.created", received)
+        bus.publish("user.created", 1)
+        received.wait(1)
+        assert bus.join(10)
+    with make() as bus:
+        assert bus.subscriptions.drop("g", "user.created")
+        bus.publish("user.created", 2)
+        bus.subscribe("user.created", received)
+        bus.publish("user.created", 3)
+        received.wait_for_payloads([3])
+        assert bus.join(10)
+    assert received.payloads == [1, 3]
+
+
+# -- positions -----------------------------------------------------------------------------------
+
+
+def test_what_is_done_behind_a_stuck_event_is_not_done_again() -> None:
+    gate, received = Gate(), Received(name="h")
+
+    def handle(event: Event) -> None:
+        received(event)
+        if event.payload == 0:
+            gate()
+
+    bus = make(partitions=1, close_timeout=1.0)
+    bus.subscribe("job", handle, name="h")
+    bus.publish_many([("job", n) for n in range(50)])
+    received.wait(50)
+    assert not bus.close()
+    gate.open()
+
+    again = Received(name="h")
+    with make(partitions=1) as bus:
+        bus.subscribe("job", again, name="h")
+        again.wait(1)
+        assert bus.join(10)
+    assert again.payloads == [0]
+
+
+def test_a_topic_made_again_while_nobody_looks_is_read_from_its_start(admin: AdminClient) -> None:
+    received = Received(name="h")
+    with make(partitions=1) as bus:
+        bus.subscribe("job", received)
+        bus.publish_many([("job", n) for n in range(5)])
+        received.wait(5)
+        assert bus.join(10)
+    _delete(admin, "job")
+    with make(partitions=1) as bus:
+        bus.publish_many([("job", 100 + n) for n in range(20)])
+        bus.subscribe("job", received)
+        received.wait_for_payloads(range(100, 120))
+
+
+def test_a_topic_made_again_under_a_living_member_is_read_from_its_start(
+    admin: AdminClient,
+) -> None:
+    received = Received(name="h")
+    with make(partitions=1) as bus:
+        bus.subscribe("job", received)
+        bus.publish_many([("job", n) for n in range(5)])
+        received.wait(5)
+        assert bus.join(10)
+        _delete(admin, "job")
+        bus.publish_many([("job", 100 + n) for n in range(20)])
+        received.wait_for_payloads(range(100, 120))
+
+
+def _delete(admin: AdminClient, topic: str) -> None:
+    for future in admin.delete_topics([topic]).values():
+        future.result(10)
+
+
+# -- topics --------------------------------------------------------------------------------------
+
+
+def test_a_running_wildcard_gets_the_first_event_of_a_new_topic_within_a_second(
+    bus: EventBus,
+) -> None:
+    received = Received(name="h")
+    bus.subscribe("user.*", received)
+    bus.publish("user.known", 0)
+    received.wait(1)
+    with make() as other:
+        other.publish("else", 0)
+        other.publish("user.new", 1)
+        began = time.monotonic()
+        received.wait(2)
+    print(f"{time.monotonic() - began:.2f} s")
+    assert time.monotonic() - began < 1.0
+
+
+def test_types_that_kafka_would_confuse_are_refused(bus: EventBus) -> None:
+    bus.publish("a.b")
+    with pytest.raises(TopologyError, match=r"a_b.*a\.b"):
+        bus.subscribe("a_b", Received())
+
+
+def test_foreign_topics_are_skipped(bus: EventBus, admin: AdminClient) -> None:
+    for future in admin.create_topics([NewTopic("not..ours", 1, 1)]).values():
+        future.result(10)
+    received = Received(name="h")
+    bus.subscribe("**", received)
+    bus.publish("ours", 1)
+    received.wait(1)
+    assert bus.join(10)
+    assert "not..ours" not in bus._engine.topics()
+
+
+def test_an_internal_topic_that_the_broker_made_is_set_right(
+    bus: EventBus, admin: AdminClient
+) -> None:
+    for future in admin.create_topics([NewTopic(names.DEAD, 3, 1)]).values():
+        future.result(10)
+    bus.subscribe("job", fail, name="fail")
+    bus.publish("job", 1)
+    wait_for(lambda: bus.dead_letters.list(), what="the dead letter")
+
+    (found,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, names.DEAD)]).values()
+    assert found.result(10)["cleanup.policy"].value == "compact"
+
+
+# -- membership ----------------------------------------------------------------------------------
+
+
+def test_a_slow_handler_disturbs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """It runs for longer than a client may be silent, with no room for further events."""
+    gate, received = Gate(), Received(name="h")
+
+    def handle(event: Event) -> None:
+        received(event)
+        if event.payload == "slow":
+            gate()
+
+    with make(
+        max_in_flight=2, max_concurrent_handlers=2, client={"max.poll.interval.ms": 6_000}
+    ) as bus:
+        bus.subscribe("job", handle, name="h")
+        bus.publish("job", "slow", key="s")
+        gate.wait_reached()
+        began = time.monotonic()
+        while time.monotonic() - began < 7.5:
+            bus.publish("job", time.monotonic(), key="q")
+            time.sleep(0.2)
+        gate.open()
+        assert bus.join(10)
+    assert received.payloads.count("slow") == 1
+    assert len(set(received.payloads)) == len(received)
+    assert "max.poll" not in caplog.text.lower()
