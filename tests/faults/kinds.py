@@ -24,12 +24,15 @@ class Kind(NamedTuple):
         wipe: lose all events and subscriptions under a running server, as a person's mistake does.
         let_in_by: from now on clients need another password, those that are connected too.
         renew: empties a running server; where another one takes long to start, all tests share one.
+        recovery: seconds until handling goes on after a fault. While a server starts for long, the
+            pauses between two attempts to reconnect grow, to half a minute at most.
     """
 
     make: Callable[..., Any]
     wipe: Callable[[Any], None] = lambda server: server.wipe()
     let_in_by: Callable[[Any, str], None] = lambda server, word: _restart_with(server, word)
     renew: Callable[[Any], None] | None = None
+    recovery: float = 7.0
 
 
 def _restart_with(server: Server, password: str) -> None:
@@ -72,7 +75,7 @@ def _as_admin(server: Postgres, *statements: str) -> None:
 KINDS = {
     "redis": Kind(Redis),
     "nats": Kind(Nats, wipe=lambda server: nats_streams.delete_all(server.url)),
-    "rabbitmq": Kind(RabbitMQ, wipe=_empty, let_in_by=_change_user, renew=_empty),
+    "rabbitmq": Kind(RabbitMQ, wipe=_empty, let_in_by=_change_user, renew=_empty, recovery=35.0),
     "postgres": Kind(Postgres, wipe=_drop_tables, let_in_by=_change_role),
 }
 SERVERS = [pytest.param(KINDS[n], id=n, marks=getattr(pytest.mark, n)) for n in KINDS]

@@ -26,7 +26,7 @@ from .supervisor import Supervisor
 SHORT = 5.0
 #: Where the server is away: longer than that, or the leases of the living lapse, too.
 LONG = 15.0
-RULES = Rules(take_over=SHORT + 6.0, recovery=7.0)
+RULES = Rules(take_over=SHORT + 6.0)
 PAUSE = 5.0
 #: A stream per type keeps the order of a key within a type.
 PUBLISHING = ("--unmixed",)
@@ -39,7 +39,8 @@ def place(server: Server) -> Place:
 
 @pytest.fixture
 def rules(kind: Kind) -> Rules:
-    return replace(RULES, leases=capabilities(kind.make.name).receipts_survive)
+    leases = capabilities(kind.make.name).receipts_survive
+    return replace(RULES, leases=leases, recovery=kind.recovery)
 
 
 @pytest.fixture

@@ -196,9 +196,9 @@ class Connection:
         while size - position >= 8:
             kind, number, length = _HEAD.unpack_from(data, position)
             end = position + 7 + length
-            if end >= size:
+            if end >= size and length <= self.frame_max:
                 break
-            if data[end] != _END:
+            if length > self.frame_max or data[end] != _END:
                 raise self.fail(lost(self.name, "what the server sent is no AMQP frame"))
             self._dispatch(kind, number, data[position + 7 : end])
             position = end + 1
@@ -230,11 +230,14 @@ class Connection:
         return self.answers.pop(0)
 
     def pump_until(self, deadline: float) -> None:
-        """As `pump`, where something has to come before the deadline."""
-        left = deadline - monotonic()
-        if left <= 0:
+        """As `pump`, where something has to come before the deadline.
+
+        What is there already has come in time: this process may have stood still, not the server.
+        """
+        left, before = deadline - monotonic(), self.received_at
+        self.pump(max(0.0, left))
+        if left <= 0 and self.received_at == before:
             raise self.fail(lost(self.name, "no answer of the server in time"))
-        self.pump(left)
 
     def _beat(self) -> float:
         """Seconds until the next heartbeat; sends one that is due."""
