@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.servers import Nats, Postgres, RabbitMQ, Redis, Server
+from tests.transports.kafka_server import BusKafka
 
 from .brokers import Place
 from .checker.report import Report
@@ -34,6 +35,7 @@ SERVERS = {
     "postgres": Kind(Postgres, "synchronous_commit on"),
     "nats": Kind(Nats, "file storage, sync_interval always"),
     "rabbitmq": Kind(RabbitMQ, "quorum queues"),
+    "kafka": Kind(BusKafka, "acks=all, log.flush.interval.messages=1"),
 }
 
 
