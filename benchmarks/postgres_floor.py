@@ -45,10 +45,17 @@ INSERT_MANY = (
     "INSERT INTO raw.log (topic, key, data)"
     " SELECT * FROM unnest(%b::text[], %b::text[], %b::bytea[])"
 )
-_COLUMNS = "xid::text, id, topic, key, data"
+#: By another name: `ORDER BY xid` would sort by the text.
+_COLUMNS = "xid::text AS number, id, topic, key, data"
 _LEASE = (
     "INSERT INTO raw.lease (until, first, last, ids) VALUES"
     " (now() + %s * interval '1 second', %s::xid8, %s::xid8, %s) RETURNING id"
+)
+
+#: The planner knows nothing yet of a log that was just filled, and would sort all of it.
+SESSION = (
+    "SET synchronous_commit = off; SET enable_bitmapscan = off; SET enable_seqscan = off;"
+    " SET jit = off"
 )
 
 Connection = psycopg.Connection[Any]
@@ -70,8 +77,7 @@ def fill(connection: Connection, count: int) -> None:
 
 def consume(connection: Connection, handle: Callable[[Event], None], lease: float = LEASE) -> None:
     """Handle everything that is there and not in the hands of somebody alive."""
-    # The planner knows nothing yet of a log that was just filled, and would sort all of it.
-    connection.execute("SET synchronous_commit = off; SET enable_bitmapscan = off")
+    connection.execute(SESSION)
     while batch := _claim(connection, lease) or _take_over(connection, lease):
         number, rows = batch
         for _, _, topic, key, data in rows:

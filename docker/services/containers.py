@@ -20,6 +20,8 @@ COMPOSE = Path(__file__).parents[1] / "compose.yaml"
 PATIENCE = 15
 #: Seconds for one command; the first start of a server downloads its image.
 COMMAND_TIMEOUT = 900
+#: Seconds between two looks whether a container that starts has ended; a look takes a while.
+GLANCE = 2
 
 
 def engine_answers() -> bool:
@@ -91,15 +93,11 @@ class Container:
             ServerError: with the reason and the end of the container's log.
         """
         with self._locked():
+            # Compose would start a paused container, which the engine refuses.
+            self.resume()
             self._compose("create", self.name)
-        self.resume()
         self._compose("start", self.name)
-        deadline = time.monotonic() + self.server.start_timeout
-        while (trouble := self._trouble()) is not None:
-            if time.monotonic() > deadline:
-                log = self._compose("logs", "--tail", "12", self.name)
-                raise ServerError(f"{self.name} does not answer: {trouble}; its log:\n{log}")
-            time.sleep(0.1)
+        self._wait_ready()
 
     def stop(self) -> None:
         """End it as its image says."""
@@ -119,7 +117,8 @@ class Container:
 
     def pause(self) -> None:
         """Freeze it: connections stay open, and nothing answers."""
-        self._compose("pause", self.name)
+        if self._ids("running"):
+            self._compose("pause", self.name)
 
     def resume(self) -> None:
         """End a pause."""
@@ -129,20 +128,40 @@ class Container:
     def wipe(self) -> None:
         """Lose all data; a server that ran runs again, empty, at the same address."""
         ran = self.running
-        self.resume()
-        self._compose("rm", "--stop", "--force", self.name)
-        _call("volume", "rm", "--force", f"{self.project}_{self.name}")
+        self.kill()
+        # Images have volumes of their own besides the one for the data.
+        self._compose("rm", "--force", "--volumes", self.name)
+        volume = f"{self.project}_{self.name}"
+        _, trouble = _call("volume", "rm", "--force", volume, timeout=COMMAND_TIMEOUT)
+        if trouble:
+            raise ServerError(f"{self.name}: its data cannot be removed{trouble}")
         if ran:
             self.start()
 
     @property
     def running(self) -> bool:
         """Whether the container runs, ready or not, paused or not."""
-        return bool(self._ids("running") or self._ids("paused"))
+        return bool(self._ids("running", "paused"))
 
     def is_ready(self) -> bool:
         """Whether one real operation succeeds now; takes a few seconds at most."""
         return self.running and self._trouble() is None
+
+    def _wait_ready(self) -> None:
+        began = looked = time.monotonic()
+        while (trouble := self._trouble()) is not None:
+            now = time.monotonic()
+            if now - looked > GLANCE:
+                if not self.running:
+                    raise self._failure("has ended instead of starting")
+                looked = now
+            if now - began > self.server.start_timeout:
+                raise self._failure(f"does not answer: {trouble}")
+            time.sleep(0.1)
+
+    def _failure(self, what: str) -> ServerError:
+        log = self._compose("logs", "--no-log-prefix", "--tail", "12", self.name)
+        return ServerError(f"{self.name} {what}; its log ends with:\n{log}")
 
     def _trouble(self) -> Exception | None:
         try:
@@ -151,13 +170,14 @@ class Container:
             return error
         return None
 
-    def _ids(self, status: str) -> str:
-        return self._compose("ps", "--all", "--quiet", "--status", status, self.name).strip()
+    def _ids(self, *states: str) -> str:
+        wanted = [word for state in states for word in ("--status", state)]
+        return self._compose("ps", "--all", "--quiet", *wanted, self.name).strip()
 
     def _compose(self, *words: str) -> str:
         port = {f"{self.name.upper()}_PORT": str(self.port)}
         whole = ("compose", "--project-name", self.project, "--file", str(COMPOSE), *words)
-        output, trouble = _call(*whole, environment=port)
+        output, trouble = _call(*whole, timeout=COMMAND_TIMEOUT, **port)
         if trouble:
             raise ServerError(f"{self.name}: docker compose {words[0]} failed{trouble}")
         return output
@@ -171,13 +191,12 @@ class Container:
             yield
 
 
-def _call(*words: str, environment: dict[str, str] | None = None) -> tuple[str, str]:
+def _call(*words: str, timeout: float = PATIENCE, **environment: str) -> tuple[str, str]:
     """What `docker` prints; and, if it failed, the end of its complaint."""
-    timeout = COMMAND_TIMEOUT if environment else PATIENCE
     try:
         done = subprocess.run(
             ["docker", *words],
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -267,6 +267,8 @@ class ConsumerLoop:
             if draining and (self._expired() or not self._held()):
                 self._end(consumer)
                 return
+            if draining:
+                self._leave(consumer)
             self._fetch(consumer, self._timeout(now, renew_at, draining), draining)
 
     def _begin_draining(self) -> None:
@@ -276,6 +278,17 @@ class ConsumerLoop:
             self._outcomes.take_back(member)
         self._quarantine.release()
         self._outcomes.hand_back_waiting()
+
+    def _leave(self, consumer: Consumer) -> None:
+        """What comes from now on is for peers, however long handlers still run here.
+
+        After what had not begun was given back, so that it is in front of what comes back now. A
+        broker that keeps the order of keys across processes gives peers nothing before they end.
+        """
+        if not self._capabilities.cross_process_order:
+            for id in {member.id for member in self._attached}:
+                consumer.detach(id)
+            self._attached.clear()
 
     def _end(self, consumer: Consumer) -> None:
         self._collect()

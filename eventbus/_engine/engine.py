@@ -10,6 +10,7 @@ from itertools import count
 from threading import Lock, get_ident
 from time import monotonic
 from types import FrameType
+from typing import Any
 
 from ..config import EventBusConfig
 from ..errors import BusClosedError, ConfigurationError, SerializationError, TransportError
@@ -46,6 +47,8 @@ logger = logging.getLogger("eventbus")
 GRACE = 0.5
 #: Seconds between two looks at the broker's backlog while joining.
 JOIN_POLL = 0.01
+#: The pause after a look, at least, as a multiple of what it took: counting may cost a broker much.
+JOIN_PAUSE = 9.0
 #: Seconds between two looks whether the bus is closed while `publish_soon` is flushed.
 FLUSH_POLL = 0.1
 
@@ -240,11 +243,19 @@ class Engine:
         if self.closing.is_set():
             return False
         mark = self.transport.mark()
-        for member in list(self.members.values()):
-            while self.transport.backlog(member.id, mark):
-                if monotonic() >= deadline or self.ending.wait(JOIN_POLL):
-                    return False
-        return True
+        ids = [member.id for member in list(self.members.values())]
+        return all(self._is_drained(id, mark, deadline) for id in ids)
+
+    def _is_drained(self, id: SubscriptionId, mark: Any, deadline: float) -> bool:
+        """Wait until it is, or until the deadline."""
+        while True:
+            began = monotonic()
+            if not self.transport.backlog(id, mark):
+                return True
+            now = monotonic()
+            pause = max(JOIN_POLL, JOIN_PAUSE * (now - began))
+            if now >= deadline or self.ending.wait(min(pause, deadline - now)):
+                return False
 
     def backlog(self, id: SubscriptionId) -> int | None:
         """What the broker says, or `None` while it cannot be asked."""

@@ -1,26 +1,23 @@
 """Publishing: encode, send, and say truthfully what became of it.
 
-Concurrent publishers share one round trip (group commit): whoever gets the lock sends what all
-have queued meanwhile, and the others find their records sent. No thread is needed for that, so it
-works in an atexit hook too.
+Where a transport gains from it, concurrent publishers share one round trip: see `groupcommit`.
 """
 
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 from threading import Lock
 from time import monotonic, sleep
 from typing import Any, Literal
 
-from .._lock import OwnedLock
 from ..errors import PublishError, TransportError, TransportUnavailable
 from ..event import Event
 from ..patterns import topic_of
 from ..transports.base import PartlyStored, Record, Transport
 from ..wire import encode
+from .groupcommit import GroupCommit
 from .maintenance import Maintenance
 
 Outcome = Literal["ok", "failed", "unknown"]
@@ -30,17 +27,6 @@ CHUNK = 1_000
 #: Seconds between two attempts inside `publish_timeout`: shorter than for reconnecting, since a
 #: caller waits and the attempts are few.
 RETRY_PAUSE = (0.05, 0.3)
-
-
-class _Ticket:
-    """One caller's records, queued for whoever sends next."""
-
-    __slots__ = ("done", "error", "records")
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self.records = records
-        self.done = False
-        self.error: Exception | None = None
 
 
 class _Progress:
@@ -74,9 +60,8 @@ class Publisher:
         self._timeout = timeout
         self._direct = transport.capabilities.concurrent_publish
         self._deduplicates = transport.capabilities.deduplicates
-        self._lock = OwnedLock()
+        self._group = GroupCommit(self._call)
         self._count_lock = Lock()
-        self._queue: deque[_Ticket] = deque()
         self.published = 0
 
     def record(self, event: Event) -> Record:
@@ -154,54 +139,13 @@ class Publisher:
 
     def _attempt(self, records: Sequence[Record], deadline: float, wait: bool) -> None:
         if self._direct:
-            timeout = max(0.0, deadline - monotonic())
-            self._transport.publish(records, timeout=timeout, wait=wait)
-            return
-        ticket = _Ticket(records)
-        self._queue.append(ticket)
-        if self._lock.mine():  # A signal handler on top of a publish.
-            raise self._not_sent(ticket)
-        try:
-            if not self._lock.acquire(timeout=max(0.001, deadline - monotonic())):
-                raise self._not_sent(ticket)
-            if not ticket.done:
-                self._lead(deadline, wait)
-        finally:
-            if self._lock.mine():
-                self._lock.release()
-        if ticket.error is not None:
-            raise ticket.error
+            self._call(records, deadline, wait)
+        else:
+            self._group.send(records, deadline, wait)
 
-    def _not_sent(self, ticket: _Ticket) -> TransportUnavailable:
-        try:
-            self._queue.remove(ticket)
-        except ValueError:
-            return TransportUnavailable("no confirmation in time", outcome="unknown")
-        return TransportUnavailable("an earlier publish is still waiting for its confirmation")
-
-    def _lead(self, deadline: float, wait: bool) -> None:
-        """Send everybody's records, our own among them."""
-        tickets = self._take()
-        records = tickets[0].records
-        if len(tickets) > 1:
-            records = [record for ticket in tickets for record in ticket.records]
-        # What stands if a KeyboardInterrupt leaves `publish` in the middle.
-        error: Exception | None = TransportUnavailable("interrupted", outcome="unknown")
-        try:
-            self._transport.publish(records, timeout=max(0.0, deadline - monotonic()), wait=wait)
-            error = None
-        except Exception as failure:
-            error = failure
-        finally:
-            for ticket in tickets:
-                ticket.error = error
-                ticket.done = True
-
-    def _take(self) -> list[_Ticket]:
-        tickets = []
-        while self._queue:
-            tickets.append(self._queue.popleft())
-        return tickets
+    def _call(self, records: Sequence[Record], deadline: float, wait: bool) -> None:
+        timeout = max(0.0, deadline - monotonic())
+        self._transport.publish(records, timeout=timeout, wait=wait)
 
 
 def _publish_error(

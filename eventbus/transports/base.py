@@ -209,7 +209,11 @@ class Consumer(Protocol):
         """Begin to deliver a declared subscription."""
 
     def detach(self, subscription: SubscriptionId) -> None:
-        """Stop delivering it. What is in flight can still be settled."""
+        """Stop delivering it: what was asked for is a peer's from now on.
+
+        Called for a cancelled subscription, and while the last handlers of a closing bus run. What
+        is in flight can still be renewed and settled.
+        """
 
     def fetch(
         self, budgets: Mapping[SubscriptionId, Budget], timeout: float

@@ -26,17 +26,28 @@ class Waker:
         self._read, self._write = socket.socketpair()
         self._read.setblocking(False)
         self._write.setblocking(False)
+        self._selector = Selector()
+        self._selector.register(self._read, selectors.EVENT_READ)
+        self._server: int | None = None
 
     def wait(self, server: int, timeout: float) -> Ready:
         """Wait until the descriptor can be read, or for `wake`, for up to `timeout` seconds."""
-        with Selector() as selector:
-            selector.register(server, selectors.EVENT_READ)
-            selector.register(self._read, selectors.EVENT_READ)
-            ready = {key.fd for key, _ in selector.select(max(0.0, timeout))}
+        self._watch(server)
+        ready = {key.fd for key, _ in self._selector.select(max(0.0, timeout))}
         woken = self._read.fileno() in ready
         if woken:
             self._drain()
         return Ready(server in ready, woken)
+
+    def _watch(self, server: int) -> None:
+        # Made once: a wait is on the way of each single event. `poll` knows descriptors by number
+        # alone, so that a new connection under an old one's number needs no other care.
+        if server == self._server:
+            return
+        if self._server is not None:
+            self._selector.unregister(self._server)
+        self._selector.register(server, selectors.EVENT_READ)
+        self._server = server
 
     def _drain(self) -> None:
         with suppress(BlockingIOError):
@@ -49,6 +60,7 @@ class Waker:
             self._write.send(b"!")
 
     def close(self) -> None:
+        self._selector.close()
         self._read.close()
         self._write.close()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 
 class Broker(Protocol):
     """A server under test. Each method returns when it is done; none waits for clients."""
+
+    name: ClassVar[str]
 
     def start(self) -> None:
         """Start it, and return when it serves."""
@@ -42,6 +44,11 @@ class Place(NamedTuple):
 
     url: str
     broker: Broker | None = None
+
+
+#: Seconds by which a server stores who has an event, and what is acked, later than events: once it
+#: was killed it knows nothing of the last ones, and what then began with them may begin again.
+FORGETS = {"nats": 1.0}
 
 
 def sqlite(folder: Path) -> Place:

@@ -23,7 +23,7 @@ SPAWNED, LIVE, CLOSING, CLOSED = "spawned", "live", "closing", "closed"
 STATE, RESOURCES, LOG = "state", "resources", "log"
 #: What the supervisor writes: faults, and what it finds at the end.
 KILL, STOP, PAUSE, RESUME, EXIT = "kill", "stop", "pause", "resume", "exit"
-#: A fault of the broker is about to begin, has begun, is over.
+#: A fault of the broker is about to begin, has begun (and `number` seconds are forgotten), is over.
 FAULT_ON, STRUCK, FAULT_OFF = "fault-on", "struck", "fault-off"
 #: The machine stood still for the last `number` seconds, says the probe.
 STALL = "stall"

@@ -12,13 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
+from eventbus.transports import capabilities
 from tests.servers import Nats, Postgres, RabbitMQ, Redis, Server
 from tests.transports.kafka_server import BusKafka
 
 from .brokers import Place
 from .checker.report import Report
 from .pages import server_page
-from .server_storming import Faults, server_storm
+from .server_storming import RULES, Faults, server_storm
 
 PAGES = Path(__file__).parents[2] / "docs" / "reliability"
 
@@ -43,12 +46,15 @@ def main() -> int:
     options = _arguments()
     master = options.seed if options.seed is not None else random.randrange(1_000_000)
     kind = SERVERS[options.transport]
+    rules = replace(RULES, leases=capabilities(options.transport).receipts_survive)
     rows, version = [], ""
     for seed in range(master, master + options.runs):
         folder = Path(tempfile.mkdtemp(prefix=f"storm-{seed}-", dir=options.folder))
         with kind.make(folder / "server") as server:
             version = server.version()
-            report = server_storm(Place(server.url, server), folder, seed=seed, faults=Faults())
+            report = server_storm(
+                Place(server.url, server), folder, seed=seed, faults=Faults(), rules=rules
+            )
         print(f"seed {seed}: {report}", flush=True)
         rows.append((seed, report))
         _keep_if_broken(report, folder)

@@ -52,7 +52,8 @@ class Faults(NamedTuple):
 
 
 def server_storm(
-    place: Place, folder: Path, *, seed: int, events: int = 12_000, faults: Faults | None = None
+    place: Place, folder: Path, *, seed: int, events: int = 12_000, faults: Faults | None = None,
+    rules: Rules = RULES,
 ) -> Report:
     """Publish and handle while one fault follows the other."""
     faults = faults or Faults()
@@ -61,7 +62,7 @@ def server_storm(
     chance = Random(seed)
     hurts = _hurts(broker, faults)
     batches = events / PUBLISHERS / BATCH
-    with Supervisor(place, folder, RULES) as run:
+    with Supervisor(place, folder, rules) as run:
         crew = [run.live_member(*OPTIONS) for _ in range(MEMBERS)]
         for _ in range(PUBLISHERS):
             run.publisher(

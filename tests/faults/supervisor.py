@@ -14,7 +14,7 @@ from types import TracebackType
 from eventbus import Event, EventBus
 
 from . import journal as steps
-from .brokers import Place
+from .brokers import FORGETS, Place
 from .checker.history import Work
 from .checker.report import Report, check
 from .checker.rules import Rules
@@ -163,7 +163,9 @@ class Supervisor:
         """A fault of the broker: `begin`, some progress of time inside it, `end`."""
         self.journal.note(steps.FAULT_ON, text=name)
         begin()
-        self.journal.note(steps.STRUCK, text=name)
+        broker = self.place.broker
+        forgotten = FORGETS.get(broker.name, 0.0) if broker and name == "kill" else 0.0
+        self.journal.note(steps.STRUCK, text=name, number=forgotten)
         end()
         self.journal.note(steps.FAULT_OFF, text=name)
 

@@ -201,6 +201,17 @@ def test_handling_that_never_goes_on_is_no_recovery(story):
     assert "I6" in story.broken()
 
 
+def test_an_outage_after_the_other_takes_nothing_from_the_time_to_recover(story):
+    story.publish("a")
+    for number in range(3):
+        story.fault(steps.FAULT_ON, f"kill {number}")
+        story.fault(steps.FAULT_OFF, f"kill {number}", after=3.0)
+        story.time += 0.5
+    story.handle("a")
+    assert story.broken(recovery=2.0) == set()
+    assert story.broken(recovery=1.0) == {"I6"}
+
+
 def test_health_must_notice_an_outage(story):
     outage(story, seconds=20.0, back_after=0.1, states=False)
     assert story.broken(detection=15.0) == {"I10"}

@@ -161,6 +161,49 @@ def test_a_fault_that_takes_its_time_explains_what_began_before_it_struck(story)
     assert story.broken() == {"I4"}
 
 
+def test_what_a_broker_forgets_may_begin_again_after_it_struck(story):
+    story.publish("a")
+    story.fault(steps.FAULT_ON, "kill")
+    story.fault(steps.STRUCK, "kill", number=0.015)
+    story.handle("a")
+    story.fault(steps.FAULT_OFF, "kill")
+    story.handle("a", "m2")
+    assert story.broken() == set()
+    story.handle("a", "m2")
+    assert story.broken() == {"I4"}
+
+
+@pytest.mark.parametrize(("reconnects", "expected"), [(False, set()), (True, {"I4"})])
+def test_what_ended_while_the_broker_was_away_is_not_settled(story, reconnects, expected):
+    """Until its member is connected again; the faults that come later have not met it."""
+    story.publish("a")
+    story.add(steps.STATE, who="m1", text="ok")
+    story.fault(steps.FAULT_ON, "outage")
+    story.fault(steps.STRUCK, "outage")
+    story.handle("a")
+    story.add(steps.STATE, who="m1", text="connecting")
+    story.fault(steps.FAULT_OFF, "outage", after=60.0)
+    if reconnects:
+        story.add(steps.STATE, who="m1", text="ok")
+    story.fault(steps.FAULT_ON, "restart", after=1.0)
+    story.fault(steps.STRUCK, "restart")
+    story.fault(steps.FAULT_OFF, "restart")
+    story.fault(steps.KILL, "m1", after=1.0)
+    story.handle("a", "m2")
+    assert story.broken(recovery=100.0) == expected
+
+
+def test_without_leases_an_outage_explains_what_began_in_it(story):
+    story.publish("a")
+    story.fault(steps.FAULT_ON, "broker paused")
+    story.fault(steps.STRUCK, "broker paused")
+    story.handle("a")
+    story.fault(steps.FAULT_OFF, "broker paused")
+    story.handle("a", "m2")
+    assert story.broken(leases=False) == set()
+    assert story.broken() == {"I4"}
+
+
 # -- I5 ----------------------------------------------------------------------------------------
 
 
@@ -207,6 +250,16 @@ def test_a_dead_letter_releases_its_key(story):
     story.handle("b", key="k", seq=2)
     story.bury("a")
     assert story.broken() == set()
+
+
+def test_without_leases_a_dead_member_may_be_handed_what_is_published_after_its_death(story):
+    story.fault(steps.KILL, "m2")
+    story.publish("a", key="k", seq=1)
+    story.publish("b", key="k", seq=2)
+    story.handle("b", key="k", seq=2)
+    story.handle("a", key="k", seq=1)
+    assert story.broken(leases=False) == set()
+    assert story.broken() == {"I5"}
 
 
 def test_a_member_that_was_killed_explains_why_an_event_came_late(story):

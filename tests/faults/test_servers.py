@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from eventbus import Event
+from eventbus.transports import capabilities
 from tests.servers import Server
 
 from .brokers import Place
@@ -33,6 +35,11 @@ PUBLISHING = ("--unmixed",)
 @pytest.fixture
 def place(server: Server) -> Place:
     return Place(server.url, server)
+
+
+@pytest.fixture
+def rules(kind: Kind) -> Rules:
+    return replace(RULES, leases=capabilities(kind.make.name).receipts_survive)
 
 
 @pytest.fixture
@@ -61,10 +68,12 @@ def settled(run: Supervisor, number: int) -> None:
 
 
 @pytest.mark.slow
-def test_five_killed_members_lose_nothing(place: Place, tmp_path: Path, seed: int) -> None:
+def test_five_killed_members_lose_nothing(
+    place: Place, rules: Rules, tmp_path: Path, seed: int
+) -> None:
     report = storm(
         place, tmp_path, seed=seed, kills=5, events=4_000, options=("--lease", SHORT),
-        rules=RULES, publishing=PUBLISHING,
+        rules=rules, publishing=PUBLISHING,
     )
 
     assert not report.violations, str(report)
@@ -73,10 +82,10 @@ def test_five_killed_members_lose_nothing(place: Place, tmp_path: Path, seed: in
 
 @pytest.mark.slow
 def test_after_a_wipe_everything_confirmed_arrives(
-    place: Place, kind: Kind, server: Server, tmp_path: Path, seed: int
+    place: Place, kind: Kind, server: Server, rules: Rules, tmp_path: Path, seed: int
 ) -> None:
     """What was wiped is lost, and said to be; the members serve on by themselves."""
-    with Supervisor(place, tmp_path, RULES) as run:
+    with Supervisor(place, tmp_path, rules) as run:
         for _ in range(3):
             run.live_member("--lease", LONG)
         publisher = run.publisher("--count", 3_000, "--seed", seed, "--seconds", 0.01, "--unmixed")
@@ -105,9 +114,9 @@ def _handled(run: Supervisor) -> set[str]:
 
 @pytest.mark.slow
 def test_a_killed_a_restarted_and_a_paused_server_lose_nothing(
-    place: Place, server: Server, tmp_path: Path, seed: int
+    place: Place, server: Server, rules: Rules, tmp_path: Path, seed: int
 ) -> None:
-    with Supervisor(place, tmp_path, RULES) as run:
+    with Supervisor(place, tmp_path, rules) as run:
         with load(run, 6_000, seed):
             settled(run, 500)
             run.outage("kill", server.kill, server.start)

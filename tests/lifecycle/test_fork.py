@@ -151,7 +151,8 @@ def test_locks_that_other_threads_hold_at_the_fork_are_not_the_childs(sqlite_url
             bus.join(5)
             engine = bus._engine
             locks = [
-                engine.publisher._lock, engine.publisher._count_lock, engine.transport._lock,
+                engine.publisher._group._lock, engine.publisher._count_lock,
+                engine.transport._lock,
                 *database._writers.values(), engine._lock, engine.soon._changed,
                 engine.dispatcher._lock, bus._lock,
             ]
@@ -198,8 +199,8 @@ def test_the_publish_soon_queue_of_a_child_is_empty(sqlite_url):
             seen = []
             bus.subscribe("a.b", lambda event: seen.append(event.payload), name="h")
             # The parent's thread cannot send meanwhile.
-            lock = bus._engine.publisher._lock
-            lock.acquire(timeout=1)
+            group = bus._engine.publisher._group
+            group._lock.acquire(timeout=1)
             for n in range(100):
                 bus.publish_soon("a.b", n)
             pid = os.fork()
@@ -207,7 +208,8 @@ def test_the_publish_soon_queue_of_a_child_is_empty(sqlite_url):
                 bus.publish_soon("a.b", "child")
                 sys.exit(0)
             print(os.waitpid(pid, 0)[1])
-            lock.release()
+            group._lock.release()
+            group._pass_on()
             bus._engine.soon.flush(10)
             print(bus.join(10), len(seen), seen.count("child"), len(set(seen)))
             """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, os.environ["FAKE_DOCKER_SERVICES"])
@@ -18,6 +19,10 @@ from services import Redis
 
 home = Path(os.environ["FAKE_DOCKER_HOME"])
 paused = home / "paused"
+#: With it, containers end as soon as they have started.
+broken = home / "broken"
+#: With it, volumes cannot be removed.
+busy = home / "busy"
 with (home / "calls").open("a") as calls:
     calls.write(" ".join(sys.argv[1:]) + "\n")
 
@@ -42,25 +47,32 @@ def need(condition: bool, trouble: str) -> None:
 
 verb = words[0]
 if verb == "create":
+    # What neither runs nor stands still is started.
+    need(not paused.exists(), "cannot start a paused container, try unpause instead")
     create()
 elif verb == "start":
     need(not paused.exists(), "cannot start a paused container, try unpause instead")
-    server.start()
+    if not broken.exists():
+        server.start()
 elif verb in ("stop", "kill"):
     need(not paused.exists(), "container is paused")
     getattr(server, verb)()
 elif verb == "pause":
-    need(server.running, "container is not running")
-    server.pause()
-    paused.touch()
+    need(not paused.exists(), "container is already paused")
+    if server.running:
+        server.pause()
+        paused.touch()
 elif verb == "unpause":
-    need(paused.exists(), "container is not paused")
     server.resume()
-    paused.unlink()
+    paused.unlink(missing_ok=True)
 elif verb == "ps":
     status = "paused" if paused.exists() else "running" if server.running else "exited"
-    print("0123" if words[words.index("--status") + 1] == status else "")
+    asked = [after for word, after in pairwise(words) if word == "--status"]
+    print("0123" if status in asked else "")
+elif verb == "logs":
+    print("what the server said")
 elif verb == "rm":
-    server.kill()
+    pass  # without a word about those that run
 elif verb == "volume":
+    need(not busy.exists() and not server.running, "volume is in use")
     server.erase()

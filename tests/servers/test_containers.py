@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -77,10 +80,56 @@ def test_a_paused_container_is_no_obstacle(engine: Path, verb: str) -> None:
     assert server.is_ready() == (verb in ("wipe", "start"))
 
 
-def test_an_engine_that_refuses_says_why(engine: Path) -> None:
+@pytest.mark.redis
+def test_verbs_without_a_container_do_nothing(engine: Path) -> None:
     server = handle("redis")
-    with pytest.raises(ServerError, match=r"(?s)redis: docker compose pause failed.*not running"):
-        server.pause()
+    for verb in ("stop", "kill", "pause", "resume"):
+        getattr(server, verb)()
+    assert not server.running
+
+
+@pytest.mark.redis
+def test_pausing_a_paused_container_changes_nothing(engine: Path) -> None:
+    server = handle("redis")
+    server.start()
+    server.pause()
+    server.pause()
+    server.resume()
+    wait_for(server.is_ready)
+
+
+def test_a_container_that_ends_at_once_says_why(engine: Path) -> None:
+    (engine / "broken").touch()
+    server = handle("redis")
+    with pytest.raises(ServerError, match=r"(?s)redis has ended instead.*what the server said"):
+        server.start()
+
+
+def test_data_that_cannot_be_removed_are_an_error(engine: Path) -> None:
+    (engine / "busy").touch()
+    server = handle("redis")
+    with pytest.raises(ServerError, match=r"(?s)redis: its data cannot be removed.*in use"):
+        server.wipe()
+
+
+def test_an_engine_that_refuses_says_why(engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = handle("redis")
+    (engine / "paused").touch()
+    monkeypatch.setattr(Container, "resume", lambda self: None)
+    with pytest.raises(ServerError, match=r"(?s)redis: docker compose create failed.*unpause"):
+        server.start()
+
+
+@pytest.mark.parametrize("name", ["rabbitmq", "kafka"])
+def test_health_checks_need_no_virtual_machine(name: str) -> None:
+    """An Erlang as root may take the node's cookie away; a Java each second takes the processor."""
+    section = containers.COMPOSE.read_text().partition(f"\n  {name}:\n")[2].partition("\n\n")[0]
+    command = re.search(r'test: \[CMD, bash, -c, "(.+)"\]', section)[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        check = ["bash", "-c", re.sub(r"5672|\$\{KAFKA_PORT:-9092\}", port, command)]
+        assert subprocess.run(check, check=False).returncode == 0
+    assert subprocess.run(check, check=False, capture_output=True).returncode != 0
 
 
 # The other three are what the system's packages hold.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from eventbus import EventBus, PublishError
+from eventbus import Event, EventBus, PublishError
 from eventbus.transports.base import Budget, Record, Settlement, SubscriptionId
-from tests.conformance.target import QUICK, Received, fail, in_threads, wait_for
+from tests.conformance.target import QUICK, Gate, Received, fail, in_threads, wait_for
 from tests.servers import Nats
 from tests.transports import nats_streams
 from tests.transports.nats_servers import DebianNats
@@ -215,6 +216,32 @@ def test_a_deleted_consumer_is_made_again_without_a_gap(buses: Buses, url: str) 
     wait_for(lambda: bus.health().ok, what="a healthy bus")
 
 
+def test_what_the_server_forgets_is_not_handled_twice_by_who_has_it(
+    buses: Buses, url: str
+) -> None:
+    """A server that is killed has not stored its last deliveries, nor the last acks."""
+    gate, received = Gate(), Received(name="h")
+    bus = buses()
+
+    def handle(event: Event) -> None:
+        received(event)
+        if event.payload == "held":
+            gate()
+
+    bus.subscribe("a.b", handle, name="h")
+    bus.publish_many([("a.b", "held"), ("a.b", 1), ("a.b", 2)])
+    received.wait(3)
+    wait_for(lambda: about(url)["num_ack_pending"] == 1, what="two acks")
+    nats_streams.api(url, ("CONSUMER.DELETE.eventbus.g,a=b", None))
+    bus.publish("a.b", 3)
+    received.wait_for_payloads(["held", 1, 2, 3])
+    wait_for(lambda: about(url)["num_pending"] == 0, what="all to be delivered again")
+    gate.open()
+
+    assert bus.join(10)
+    assert sorted(map(str, received.payloads)) == ["1", "2", "3", "held"]
+
+
 def test_a_deleted_stream_is_made_again(buses: Buses, url: str) -> None:
     bus, literal, wild = buses(), Received(), Received()
     bus.subscribe("a.b", literal)
@@ -365,6 +392,31 @@ def test_what_was_prefetched_goes_to_a_peer_when_its_member_leaves(buses: Buses)
     staying.settle(Settlement(acks=found))
     leaving.close()
     staying.close()
+
+
+def test_a_closing_member_leaves_new_events_to_its_peers(buses: Buses) -> None:
+    gate, received = Gate(), Received(name="h")
+    closing, peer = buses(), buses()
+
+    def hold(event: Event) -> None:
+        gate()
+
+    closing.subscribe("a.b", hold, name="h")
+    peer.publish("a.b", "held")
+    gate.wait_reached()
+    peer.subscribe("a.b", received)
+    closed = threading.Thread(target=closing.close)
+    closed.start()
+    began = time.monotonic()
+    peer.publish_many([("a.b", n) for n in range(50)])
+    received.wait_for_payloads(range(50))
+
+    # Far less than the end of a lease, or the closing member's deadline.
+    assert time.monotonic() - began < 3.0
+    gate.open()
+    closed.join()
+    assert peer.join(10)
+    assert sorted(received.payloads) == list(range(50))
 
 
 def test_a_mark_is_found_by_whoever_takes_over(buses: Buses) -> None:

@@ -24,6 +24,7 @@ from eventbus import (
 )
 from eventbus.transports.base import Settlement, SubscriptionId
 from tests.conformance.target import Received, wait_for
+from tests.faults.proxy import Proxy
 from tests.servers import Certificates, Nats, make_certificates
 from tests.transports import nats_streams
 from tests.transports.nats_servers import Deaf, accounts, nkey
@@ -346,6 +347,58 @@ def test_leaving_without_closing_is_quiet(server: Nats, url: str, way: str) -> N
         server.resume()
 
     assert (ended.returncode, ended.stdout, _noise(ended.stderr)) == (5, "", "")
+
+
+IN_A_HOLE = """
+import sys, threading, time
+from eventbus import EventBus, PublishError
+bus = EventBus(sys.argv[1], group="g", environ={}, close_timeout=2.0, publish_timeout=4.0)
+handled, gate = threading.Event(), threading.Event()
+def handle(event):
+    handled.set()
+    gate.wait()
+bus.subscribe("a.b", handle, name="h")
+bus.publish("a.b", 1)
+assert handled.wait(10)
+print("ready", flush=True)
+sys.stdin.readline()
+def publish():
+    try:
+        bus.publish("a.b", 2)
+    except PublishError:
+        pass
+waiting = threading.Thread(target=publish)
+waiting.start()
+time.sleep(0.5)
+if sys.argv[2] == "done":
+    gate.set()
+if sys.argv[2] != "exit":
+    began = time.monotonic()
+    bus.close()
+    took = time.monotonic() - began
+    assert took < 2.0 + 2.0, took
+    gate.set()
+gate.set()
+sys.exit(5)
+"""
+
+
+@pytest.mark.parametrize("way", ["done", "exit"])
+def test_a_black_hole_in_which_a_publish_waits_leaves_nothing_behind(
+    server: Nats, url: str, way: str
+) -> None:
+    with Proxy(server.port) as proxy:
+        through = url.replace(str(server.port), str(proxy.port))
+        process = subprocess.Popen(
+            [sys.executable, "-X", "dev", "-c", IN_A_HOLE, through, way], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        proxy.swallow()
+        out, err = process.communicate("go\n", timeout=30)
+
+    assert (process.returncode, out, _noise(err)) == (5, "", "")
 
 
 def _noise(text: str) -> str:

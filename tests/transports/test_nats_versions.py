@@ -1,4 +1,4 @@
-"""The conformance suite on the oldest server that is supported, too."""
+"""The conformance suite on the oldest server that is supported, too, with the least rights."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eventbus import Event, EventBus
-from tests.conformance.target import Gate, Received, wait_for
+from tests.conformance.target import Gate, wait_for
 from tests.servers import Nats
+from tests.transports import nats_user
 from tests.transports.nats_servers import DebianNats
 
 pytestmark = pytest.mark.nats
@@ -22,43 +25,72 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.timeout(400)
 def test_the_conformance_suite_passes_on_debians_server(tmp_path: Path) -> None:
-    with DebianNats(tmp_path / "server") as server:
+    options = {"authorization": nats_user.authorization("admin")}
+    with DebianNats(tmp_path / "server", password="admin", options=options) as server:
         done = subprocess.run(
             [
                 sys.executable, "-m", "pytest", "-q", "-k", "nats", "-p", "no:cacheprovider",
                 f"--basetemp={tmp_path / 'tests'}", "tests/conformance",
             ],
-            cwd=ROOT, env={**os.environ, "NATS_URL": server.url}, capture_output=True, text=True,
-            timeout=380, check=False,
+            cwd=ROOT, capture_output=True, text=True, timeout=380, check=False,
+            env={
+                **os.environ, "NATS_URL": nats_user.url(server.url), "NATS_ADMIN_URL": server.url,
+            },
         )
     assert done.returncode == 0, done.stdout[-4_000:]
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout
 
 
-def test_a_stuck_member_leaves_everything_else_to_its_peers(tmp_path: Path) -> None:
+#: Events of a round; seconds that a handler takes: handlers set the pace, not the machine.
+EVENTS, PACE, ROUNDS = 300, 0.01, 5
+
+
+def test_a_stuck_member_does_not_slow_its_peers_by_a_tenth(tmp_path: Path) -> None:
     gate = Gate()
-    with Nats(tmp_path) as server:
-        stuck, *peers = (
-            EventBus(server.url, group="g", environ={}, max_in_flight=100) for _ in range(3)
-        )
-        received = Received(name="member")
 
-        def hang(event: Event) -> None:
-            gate()
+    def hang(event: Event) -> None:
+        gate()
 
-        stuck.subscribe("work", hang, name="member")
-        peers[0].publish_many([("work", n) for n in range(100)])
+    with Nats(tmp_path) as server, ExitStack() as buses:
+        def member(**settings: Any) -> EventBus:
+            made = EventBus(server.url, group="g", environ={}, close_timeout=2.0, **settings)
+            return buses.enter_context(made)
+
+        stuck = member(max_in_flight=100)
+        stuck.subscribe("beside", hang, name="h")
+        stuck.publish_many([("beside", n) for n in range(100)])
         gate.wait_reached()
         wait_for(lambda: stuck.health().subscriptions[0].in_flight == 100, what="a full share")
-        for peer in peers:
-            peer.subscribe("work", received)
-
-        began = time.monotonic()
-        peers[0].publish_many([("work", n) for n in range(100, 1_100)])
-        received.wait_for_payloads(range(100, 1_100))
-
-        assert time.monotonic() - began < 10
+        peers = [member(max_concurrent_handlers=4) for _ in range(4)]
+        pairs = {"beside": Pair("beside", peers[:2]), "alone": Pair("alone", peers[2:])}
+        seconds = [{name: pair.round() for name, pair in pairs.items()} for _ in range(ROUNDS)]
         gate.open()
-        for bus in (*peers, stuck):
-            bus.close()
+
+    # The best of each: what else the machine does slows them down, and nothing speeds them up.
+    best = {name: min(found[name] for found in seconds) for name in pairs}
+    print({name: f"{EVENTS / found:.0f} events/s" for name, found in best.items()})
+    assert best["beside"] < best["alone"] / 0.9
+
+
+class Pair:
+    """Two members of one subscription."""
+
+    def __init__(self, pattern: str, members: list[EventBus]) -> None:
+        self._pattern = pattern
+        self._publisher = members[0]
+        self._handled: list[Any] = []
+        for bus in members:
+            bus.subscribe(pattern, self._handle, name="h")
+
+    def _handle(self, event: Event) -> None:
+        time.sleep(PACE)
+        self._handled.append(event.payload)
+
+    def round(self) -> float:
+        """Seconds for publishing and handling some events."""
+        goal = len(self._handled) + EVENTS
+        began = time.monotonic()
+        self._publisher.publish_many([(self._pattern, n) for n in range(EVENTS)])
+        wait_for(lambda: len(self._handled) >= goal, what="a round")
+        return time.monotonic() - began

@@ -10,6 +10,7 @@ import pika
 import pytest
 
 from eventbus import ConfigurationError, EventBus, RetryPolicy, TopologyError
+from eventbus._engine import reconnect
 from eventbus.transports.base import Budget, Settlement, SubscriptionId
 from eventbus.transports.rabbitmq import names
 from tests.conformance import rabbitmq
@@ -241,6 +242,22 @@ def test_whoever_makes_the_exchange_again_binds_the_queues_of_all(
     assert observer.ready(names.queue(wide)) == 5
 
 
+def test_a_queue_that_nobody_misses_is_made_again_now_and_then(
+    buses: Buses, observer: Observer
+) -> None:
+    bus = buses()
+    for id in (LITERAL, SubscriptionId("other", "a.b")):
+        bus._engine.transport.declare(id, "latest")
+    observer.channel.queue_delete(QUEUE)
+    bus.publish("a.b", "nobody tells that this has reached the other one only")
+    assert not observer.exists(QUEUE)
+
+    buses()._engine.transport.maintain()
+    bus.publish("a.b", 2)
+
+    assert observer.ready() == 1
+
+
 def test_a_loss_is_counted_by_one_of_several_members(buses: Buses, observer: Observer) -> None:
     members, received = [buses() for _ in range(3)], Received(name="received")
     for member in members:
@@ -420,6 +437,26 @@ def test_ten_lost_connections_make_no_suspects_of_a_thousand_events(
 
     assert {d.deaths for d in held} == {0}
     assert {d.started for d in held} == {False}
+
+
+def test_ten_lost_connections_bury_none_of_a_thousand_events(
+    buses: Buses, observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Seconds: what is cut before they are over comes back later and later.
+    monkeypatch.setattr(reconnect, "HEALTHY", 0.0)
+    bus, received = buses(), Received(lambda event: time.sleep(0.02), name="received")
+    bus.subscribe("a.b", received)
+    loop = bus._engine.loops[0]
+    bus.publish_many([("a.b", number) for number in range(1_000)])
+    for number in range(10):
+        wait_for(lambda: bus.health().subscriptions[0].in_flight, what="events in hand")
+        loop._consumer._connection._sock.shutdown(2)
+        wait_for(lambda n=number: bus.stats().reconnects > n, what="another session")
+        wait_for(lambda: bus.health().ok)
+
+    received.wait_for_payloads(range(1_000))
+    assert bus.join(10)
+    assert bus.dead_letters.list() == []
 
 
 def test_deaths_are_counted_and_a_mark_is_found_by_whoever_takes_over(buses: Buses) -> None:
@@ -618,16 +655,3 @@ def test_join_ends_while_others_go_on_publishing(buses: Buses) -> None:
 def test_parameters_that_cannot_be_used_are_named(query: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         EventBus(f"amqp://user:secret@localhost/{query}", group="g", environ={})
-
-
-def test_the_doctor_names_the_version_and_each_queue(buses: Buses) -> None:
-    bus = buses()
-    bus._engine.transport.declare(LITERAL, "latest")
-    bus.publish("a.b", 1)
-
-    found = {finding.subject: finding for finding in bus.diagnose()}
-
-    assert found["version"].message.startswith("RabbitMQ ")
-    assert found["alarm"].level == found["exchange"].level == "ok"
-    assert found["a.b of g"].level == "warning"
-    assert "1 waiting, 0 members" in found["a.b of g"].message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from eventbus import (
     AuthenticationError,
     ConfigurationError,
     EventBus,
+    EventBusError,
     PublishError,
     RetryPolicy,
     TopologyError,
     TransportUnavailable,
 )
 from tests.conformance.rabbitmq import control, empty
-from tests.conformance.target import QUICK, Received, in_threads, wait_for
+from tests.conformance.target import QUICK, Received, in_threads, started, wait_for
 from tests.servers import RabbitMQ, make_certificates
 
 pytestmark = pytest.mark.rabbitmq
@@ -223,20 +224,54 @@ def test_a_paused_server_times_out_with_an_honest_outcome(
     bus.publish("a.b", 3)
 
 
-def test_closing_is_bounded_while_the_server_is_paused(server: RabbitMQ, buses: Buses) -> None:
-    bus, gate = buses(), []
-    bus.subscribe("a.b", lambda event: wait_for(lambda: gate), name="h")
-    bus.publish("a.b", 1)
-    bus.dead_letters.list()
-    wait_for(lambda: bus.health().subscriptions[0].in_flight == 1)
+def test_closing_is_bounded_in_every_state_while_the_server_is_paused(
+    server: RabbitMQ, buses: Buses, capfd: Any
+) -> None:
+    gate: list[bool] = []
+    unused, idle, busy, reading, publishing, soon, late = (buses() for _ in range(7))
+    idle.subscribe("a.b", Received())
+    busy.subscribe("c.d", lambda event: wait_for(lambda: gate), name="h")
+    busy.publish("c.d", 1)
+    wait_for(lambda: busy.health().subscriptions[0].in_flight == 1)
+    for bus in (publishing, soon):
+        bus.publish("e.f", 1)
+    reading.dead_letters.list()
     server.pause()
     try:
-        gate.append(True)
-        began = time.monotonic()
-        bus.close(timeout=2.0)
-        assert elapsed(began) < 4.0
+        asks = [
+            lambda: publishing.publish("e.f", 2),
+            lambda: late.subscribe("g.h", Received()),
+            lambda: reading.dead_letters.list(),
+        ]
+        with started(len(asks), lambda number: _fails(asks[number])):
+            futures = [soon.publish_soon("e.f", number) for number in range(50)]
+            wait_for(lambda: not idle.health().ok, what="the trouble to be noticed")
+            gate.append(True)
+            took = _closed([unused, idle, busy, reading, publishing, soon, late], timeout=2.0)
     finally:
         server.resume()
+
+    assert max(took) < 2.0 + 1.0
+    assert all(future.done() for future in futures)
+    assert capfd.readouterr().err == ""
+
+
+def _fails(ask: Callable[[], object]) -> None:
+    with pytest.raises(EventBusError):
+        ask()
+
+
+def _closed(made: list[EventBus], timeout: float) -> list[float]:
+    """Close them all at once; how long each took."""
+    took: list[float] = []
+
+    def close(number: int) -> None:
+        began = time.monotonic()
+        made[number].close(timeout)
+        took.append(elapsed(began))
+
+    in_threads(len(made), close)
+    return took
 
 
 def test_a_member_survives_a_pause(server: RabbitMQ, buses: Buses) -> None:

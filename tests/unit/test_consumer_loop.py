@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
+import msgspec
 import pytest
 
 from eventbus import RetryPolicy
@@ -150,6 +152,27 @@ def test_a_removed_member_is_detached_and_what_it_had_not_begun_goes_back(dispat
     assert broker.sessions[0].detached == [ID]
     assert broker.released == [one]
     assert (served.state, served.counters.released) == ("closed", 1)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_while_its_last_handlers_run_a_closing_loop_takes_nothing_more(dispatcher, shared):
+    dispatcher.busy = True
+    running, waiting = delivery(1), delivery(2)
+    served = member(dispatcher)
+    broker = ScriptedBroker(
+        [running, waiting], lambda: begin(dispatcher) and (),
+        capabilities=msgspec.structs.replace(CAPABILITIES, cross_process_order=shared),
+    )
+    seen = []
+    loop = loop_of(broker, dispatcher)
+    broker.on_end = lambda: loop.drain(time.monotonic() + 0.05)
+    broker.on_settle = lambda _: seen.append(list(broker.sessions[0].detached))
+    play(loop, served)
+
+    # What had not begun is given back before: it belongs in front of what comes back then.
+    assert (broker.released, seen[0]) == ([waiting], [])
+    # Who leaves a group that assigns shares would have to wait for the handlers.
+    assert broker.sessions[0].detached == ([] if shared else [ID])
 
 
 def test_a_removed_member_is_forgotten_but_for_its_counters(dispatcher):

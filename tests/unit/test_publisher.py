@@ -172,7 +172,7 @@ class Crowd:
         self.threads.append(thread)
 
     def queued(self, number):
-        while len(self.sending._queue) < number:
+        while len(self.sending._group.queue) < number:
             threading.Event().wait(0.001)
 
     def finish(self):

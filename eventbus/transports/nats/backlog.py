@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from ...patterns import is_literal
 from ..base import SubscriptionId
 from . import consumers, filters, names
-from .link import Link, Refused
+from .errors import Refused
+from .link import Link
 from .streams import Stream, concerns
 
 
@@ -36,10 +37,14 @@ async def _of_stream(
     waiting, pending = int(about["num_pending"]), int(about["num_ack_pending"])
     if counted and waiting:
         return waiting + pending
-    if about["ack_floor"]["stream_seq"] >= end:
+    floor = int(about["ack_floor"]["stream_seq"])
+    if floor >= end:
         return 0
+    if pending and counted:
+        return pending
     if pending:
-        return waiting + pending
+        # They may all lie beyond the mark. What follows the floor is not settled.
+        return await _following(link, id, stream, floor, end)
     # The server may not have told the consumer yet of what it has just stored.
     return await _following(link, id, stream, int(about["delivered"]["stream_seq"]), end)
 

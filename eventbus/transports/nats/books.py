@@ -7,7 +7,8 @@ from typing import Any
 
 from ...errors import TopologyError
 from . import names
-from .link import IN_USE, NO_STREAM, OVERLAP, Link, Refused
+from .errors import IN_USE, NO_STREAM, OVERLAP, Refused
+from .link import Link
 
 SECOND = 1_000_000_000
 #: Seconds in which the server recognises a second copy of an event: longer than any publish.

@@ -256,6 +256,11 @@ class NATSConsumer:
                     delivery = source.ready.popleft()
                     if delivery.receipt.until <= now:
                         continue  # It waited too long: the server gives it to somebody else.
+                    if self._memory.knows(delivery):
+                        if self._memory.is_acked(delivery):
+                            source.unmatched.append(delivery.receipt.reply)
+                        continue
+                    self._memory.handed(delivery)
                     chosen.append(delivery)
                     size -= len(delivery.data)
                     self._size += (len(delivery.data) - self._size) / 16
@@ -346,6 +351,7 @@ class NATSConsumer:
             settlement.releases = [*settlement.releases, *waiting]
         await settling.settle(self._link, settlement)
         self._memory.acked(settlement.acks)
+        self._memory.returned(settlement.releases)
         await self._let_go_of_stale()
         return lost
 

@@ -7,7 +7,8 @@ from typing import Any
 from ..base import SubscriptionId
 from . import filters, names
 from .books import SECOND
-from .link import BAD_FILTER, NO_CONSUMER, NO_STREAM, Link, Refused
+from .errors import BAD_FILTER, NO_CONSUMER, NO_STREAM, Refused
+from .link import Link
 from .streams import Stream
 
 #: Where a consumer begins.

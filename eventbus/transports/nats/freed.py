@@ -13,7 +13,8 @@ import msgspec
 
 from ..base import Delivery
 from . import books, names
-from .link import NO_STREAM, Link, Refused
+from .errors import NO_STREAM, Refused
+from .link import Link
 from .reader import read
 from .sources import Receipt, Source
 

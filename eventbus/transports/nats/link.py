@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from itertools import count
 from time import monotonic
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import nats.errors
@@ -26,10 +25,10 @@ from ...errors import (
     TransportUnavailable,
 )
 from . import options
-from .loop import Expired, Loop, PlainText
+from .errors import NO_STREAM, Outcome, Refused, refusal, text_of, translate
+from .loop import Expired, Loop
 
 Result = TypeVar("Result")
-Outcome = Literal["failed", "unknown"]
 
 #: Seconds for connecting, and for an answer where the caller names no time.
 CONNECT_TIMEOUT, ANSWER_TIMEOUT = 4.0, 5.0
@@ -40,34 +39,11 @@ PING = 10
 #: What the server calls it when nobody listens to a subject, or a request has nothing to give.
 STATUS = "Status"
 
-#: JetStream's codes for: no such stream, consumer or message; subjects that overlap with those of
-#: another stream; a name that is in use; another last message than expected; a filter beyond the
-#: stream's subjects.
-NO_STREAM, NO_CONSUMER, NO_MESSAGE = 10059, 10014, 10037
-OVERLAP, IN_USE, OTHER_LAST, BAD_FILTER = 10065, 10058, 10071, 10093
-
-_DENIALS = ("authorization", "authentication", "permissions violation")
-#: Errors of JetStream that no waiting mends: it is off, for the server or the account.
-_DISABLED = (10039, 10076)
-#: Errors that pass: no leader, no space, a busy or full server.
-_PASSING = frozenset((
-    10001, 10005, 10008, 10009, 10023, 10028, 10047, 10049, 10051, 10064, 10074, 10077, 10122,
-    10133,
-))
-
 #: What to do with an answer, or with the error in its place.
 Take = Callable[[Msg | TransportError], None]
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
-
-
-class Refused(TransportError):
-    """JetStream's own answer to a request that it did not carry out."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Connector:
@@ -171,7 +147,7 @@ class Link:
 
     def _break(self, error: BaseException, outcome: Outcome) -> None:
         if self._lost is None:
-            self._lost = TransportUnavailable(f"{self.name}: {_text(error)}", outcome=outcome)
+            self._lost = TransportUnavailable(f"{self.name}: {text_of(error)}", outcome=outcome)
 
     @property
     def usable(self) -> bool:
@@ -396,41 +372,3 @@ def _head(headers: Mapping[str, str]) -> bytes:
 
 def _size(data: bytes, headers: Mapping[str, str] | None) -> int:
     return len(data) + (len(_head(headers)) if headers else 0)
-
-
-def refusal(name: str, error: Mapping[str, Any], subject: str = "") -> TransportError:
-    """The error of an answer of JetStream as one of ours."""
-    code = int(error.get("err_code", 0))
-    about = f" ({subject})" if subject else ""
-    text = f"{name}: JetStream: {error.get('description', 'unknown error')}{about}"
-    if code in _DISABLED:
-        return TopologyError(f"{text}: start the server with JetStream (-js) for this account")
-    if code in _PASSING or error.get("code") == 503:
-        return TransportUnavailable(text)
-    return Refused(text, code)
-
-
-def translate(
-    error: BaseException, name: str, outcome: Outcome = "failed", timeout: float = 0.0
-) -> TransportError:
-    """An error of the client as one of ours."""
-    if isinstance(error, TransportError):
-        return error
-    text = _text(error)
-    if isinstance(error, Expired):
-        return TransportUnavailable(f"{name}: no answer within {timeout:.1f} s", outcome=outcome)
-    if isinstance(error, nats.errors.MaxPayloadError):
-        return TransportError(f"{name}: larger than the server's max_payload")
-    if isinstance(error, PlainText):
-        return TopologyError(f"{name}: the URL asks for TLS, which the server does not require")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return AuthenticationError(f"{name}: the server's certificate: {error.verify_message}")
-    if isinstance(error, nats.errors.Error) and any(word in text.lower() for word in _DENIALS):
-        return AuthenticationError(f"{name}: {text.removeprefix('nats: ')}")
-    if isinstance(error, nats.errors.Error | OSError | asyncio.TimeoutError | EOFError):
-        return TransportUnavailable(f"{name}: {text.removeprefix('nats: ')}", outcome=outcome)
-    return TransportUnavailable(f"{name}: {type(error).__name__}: {text}", outcome=outcome)
-
-
-def _text(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -9,7 +9,8 @@ from time import monotonic
 
 from ...errors import TransportError, TransportUnavailable
 from . import books, names, reader
-from .link import OTHER_LAST, Link, Refused
+from .errors import OTHER_LAST, Refused
+from .link import Link
 
 #: Seconds after which a lock that has not changed hands is taken for one of a dead member.
 STALE = 3.0

@@ -9,7 +9,8 @@ import msgspec
 from nats.aio.msg import Msg
 
 from . import frames
-from .link import NO_STREAM, STATUS, Link, Refused
+from .errors import NO_STREAM, Refused
+from .link import STATUS, Link
 
 #: Messages read at once.
 PAGE = 250

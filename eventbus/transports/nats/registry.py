@@ -17,7 +17,8 @@ import msgspec
 from ...patterns import is_literal
 from ..base import StartFrom, SubscriptionId
 from . import books, consumers, names, reader, streams
-from .link import NO_STREAM, OTHER_LAST, Link, Refused
+from .errors import NO_STREAM, OTHER_LAST, Refused
+from .link import Link
 from .lock import EXPECTED
 from .streams import Stream, Streams
 

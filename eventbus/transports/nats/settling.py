@@ -10,7 +10,8 @@ from ..._ids import new_id
 from ...errors import TransportError
 from ..base import DeadRecord, Delivery, Parked, Settlement
 from . import books, frames, freed, names, streams
-from .link import NO_STREAM, Link, Refused
+from .errors import NO_STREAM, Refused
+from .link import Link
 from .publishing import Batch, Message
 
 ACK, HAND_BACK, PROGRESS = b"+ACK", b"-NAK", b"+WPI"

@@ -32,7 +32,10 @@ REFUSED = 0.2
 class Receipt:
     """A message that is ours until its lease ends, if nobody renews it."""
 
-    __slots__ = ("delivered", "early", "marked", "reply", "sequence", "source", "until")
+    __slots__ = (
+        "__weakref__", "acked_at", "delivered", "digest", "early", "marked", "reply", "sequence",
+        "source", "until",
+    )
 
     def __init__(self, source: Source, reply: str, until: float) -> None:
         self.source = source
@@ -43,6 +46,14 @@ class Receipt:
         self.marked = False
         #: Was delivered once only to learn when it is due.
         self.early = False
+        #: See `Memory`.
+        self.digest = 0
+        self.acked_at: float | None = None
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Which event it is, for whom: the same in every delivery."""
+        return self.source.durable, self.source.epoch, self.sequence
 
     @property
     def mark(self) -> str:

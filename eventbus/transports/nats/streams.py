@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from ...errors import TransportUnavailable
 from . import filters, names
 from .books import SECOND, WINDOW, config
-from .link import IN_USE, NO_STREAM, OVERLAP, Link, Refused
+from .errors import IN_USE, NO_STREAM, OVERLAP, Refused
+from .link import Link
 from .lock import Lock
 
 #: Tries to change a stream that others change meanwhile.

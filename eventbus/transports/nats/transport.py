@@ -39,7 +39,8 @@ from . import (
 )
 from .consumer import NATSConsumer
 from .deadletters import NATSDeadLetters
-from .link import ANSWER_TIMEOUT, CONNECT_TIMEOUT, NO_STREAM, Connector, Link, Refused
+from .errors import NO_STREAM, Refused
+from .link import ANSWER_TIMEOUT, CONNECT_TIMEOUT, Connector, Link
 from .memory import Memory
 from .publishing import Message
 from .registry import Registry

@@ -26,7 +26,7 @@ def findings(
     """One line for each thing that was looked at."""
     with asking() as asker:
         server = asker.connection.server
-    yield _version(server)
+    yield version(server)
     try:
         living = registry.read().living()
     except Alarm as error:
@@ -38,7 +38,8 @@ def findings(
         yield _subscription(asking, id)
 
 
-def _version(server: dict[str, Any]) -> Finding:
+def version(server: dict[str, Any]) -> Finding:
+    """What a server says of itself; pure."""
     product, text = server.get("product", "unknown"), str(server.get("version", "0.0"))
     try:
         number = tuple(int(part) for part in text.split(".")[:2])
@@ -73,10 +74,13 @@ def _subscription(
     subject = f"{id.pattern} of {id.group}"
     try:
         with asking() as asker:
+            # Looked at first: a queue made here would be without its binding.
+            asker.call(names.look_at_queue(names.queue(id)))
             # With all its arguments: the server tells which one of an existing queue differs.
             (answer,) = asker.call(names.declare_queue(names.queue(id), names.QUORUM))
     except Missing:
-        return Finding("error", subject, "its queue has vanished; the next publish makes it again")
+        told = "its queue has vanished; a service makes it again within a minute"
+        return Finding("error", subject, told)
     except TransportError as error:
         return Finding("error", subject, str(error))
     waiting, members = answer.message_count, answer.consumer_count

@@ -8,7 +8,6 @@ from time import monotonic
 
 from pika import frame, spec
 
-from .channel import Channel
 from .connection import ANSWER_TIMEOUT, Connection
 from .errors import alarm, lost
 from .frames import Outgoing, read_properties
@@ -61,10 +60,6 @@ class Sender:
     @property
     def usable(self) -> bool:
         return self.connection.usable and self._channel.error is None
-
-    @property
-    def channel(self) -> Channel:
-        return self._channel
 
     @property
     def outstanding(self) -> int:

@@ -12,6 +12,7 @@ from pika import spec
 
 from ..base import SubscriptionId
 from . import names
+from .connection import ANSWER_TIMEOUT
 from .errors import Missing
 from .lanes import Asker, Lane
 from .registry import Book, Registry
@@ -118,6 +119,12 @@ class Topology:
         with self._lock:
             self._vanished.discard(id)
         return known
+
+    def look_after(self) -> None:
+        """Make again what has vanished of subscriptions that may have no member to notice it."""
+        self.make_sure(ANSWER_TIMEOUT)
+        if gone := [id for id in self._registry.read().living() if self.ready(id) is None]:
+            self.mend(gone)
 
     def mend(self, ids: Iterable[SubscriptionId]) -> None:
         """Make again what somebody has deleted, be it a binding, and all if it is the exchange."""

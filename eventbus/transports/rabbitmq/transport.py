@@ -141,7 +141,8 @@ class RabbitMQTransport:
             part.close()
 
     def maintain(self) -> bool:
-        """Nothing is kept that is settled."""
+        """Nothing is kept that is settled; but what was deleted may have been nobody's to miss."""
+        self._topology.look_after()
         return False
 
     def forget(self) -> None:

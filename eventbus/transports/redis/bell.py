@@ -6,7 +6,7 @@ fetched through the consumer group. A wake-up from another thread costs no round
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 
 from ...errors import TransportUnavailable
@@ -29,8 +29,15 @@ class Bell:
         self._sent_at = 0.0
         self._waker = Waker()
 
-    def wait(self, streams: Mapping[str, bytes], timeout: float) -> dict[str, bytes] | None:
+    def wait(
+        self, streams: Mapping[str, bytes], timeout: float, ringing: Callable[[], None]
+    ) -> dict[str, bytes] | None:
         """Wait for news of the streams.
+
+        Args:
+            streams: by name, the last ids that are known.
+            timeout: seconds.
+            ringing: called when there is an answer, before that is read.
 
         Returns:
             The id of one new entry for each stream that has any; `None` after `wake`.
@@ -45,7 +52,8 @@ class Bell:
                 raise TransportUnavailable("the server does not answer any more")
             return {}
         self._asked = {}
-        return _ids(self._link.receive())
+        ringing()
+        return _ids(*self._link.receive(1))
 
     def _ask(self, streams: Mapping[str, bytes]) -> None:
         if self._asked and self._asked != streams:
@@ -66,7 +74,7 @@ class Bell:
         assert self._link is not None
         same = self._asked.keys() == streams.keys()
         if same and is_readable(self._link.fileno(), STALE):
-            self._link.receive()
+            self._link.receive(1)
             self._asked = {}
         else:
             self.hang_up()

@@ -80,11 +80,7 @@ class Link:
         self, commands: Sequence[Command], timeout: float = ANSWER_TIMEOUT
     ) -> list[Any]:
         """Send commands in one round trip and return their answers; raise the first error."""
-        answers = self.replies(commands, timeout)
-        for answer in answers:
-            if isinstance(answer, redis.RedisError):
-                raise translate(answer, self._name)
-        return answers
+        return self._sound(self.replies(commands, timeout))
 
     def replies(self, commands: Sequence[Command], timeout: float = ANSWER_TIMEOUT) -> list[Any]:
         """As `pipeline`, with error replies among the answers."""
@@ -92,11 +88,7 @@ class Link:
             return []
         deadline = monotonic() + timeout
         self.send(commands, timeout)
-        try:
-            self._socket().settimeout(max(SHORTEST, deadline - monotonic()))
-            return [self._answer() for _ in commands]
-        except (redis.RedisError, OSError) as error:
-            raise self._broken(error, "unknown") from error
+        return self._receive(len(commands), deadline - monotonic())
 
     def send(self, commands: Sequence[Command], timeout: float = ANSWER_TIMEOUT) -> None:
         """Send without waiting for answers; connects first where that is needed."""
@@ -118,16 +110,22 @@ class Link:
         except (redis.RedisError, OSError) as error:
             raise self._broken(error, "failed") from error
 
-    def receive(self, timeout: float = ANSWER_TIMEOUT) -> Any:
-        """One answer to what was sent; raises an error reply."""
+    def receive(self, count: int, timeout: float = ANSWER_TIMEOUT) -> list[Any]:
+        """The answers to what was sent; raises the first error reply."""
+        return self._sound(self._receive(count, timeout))
+
+    def _receive(self, count: int, timeout: float) -> list[Any]:
         try:
-            self._socket().settimeout(timeout)
-            answer = self._answer()
+            self._socket().settimeout(max(SHORTEST, timeout))
+            return [self._answer() for _ in range(count)]
         except (redis.RedisError, OSError) as error:
             raise self._broken(error, "unknown") from error
-        if isinstance(answer, redis.RedisError):
-            raise translate(answer, self._name)
-        return answer
+
+    def _sound(self, answers: list[Any]) -> list[Any]:
+        for answer in answers:
+            if isinstance(answer, redis.RedisError):
+                raise translate(answer, self._name)
+        return answers
 
     def _answer(self) -> Any:
         try:

@@ -32,16 +32,16 @@ class Bound(NamedTuple):
 
 def bounds(history: History, rules: Rules) -> list[Bound]:
     """One for each fault that explains repetitions."""
-    repeated, _ = _attributed(history)
+    repeated, _ = _attributed(history, rules)
     found = []
     for fault in history.faults:
         if fault.kind in EXPLAINING:
             hit = [run for run in history.runs if fault.hits(run.who)]
-            runs = [run for run in hit if run.start <= fault.struck]
+            runs = [run for run in hit if run.start <= _until(fault, rules)]
             # A killed member's late lines came between the supervisor's line and its death.
             late = [run for run in history.by_who[fault.who] if run.start > fault.at]
             runs += late if fault.kind == steps.KILL else []
-            window = _window(history, fault.at, rules.settle_window)
+            window = _window(history, fault, rules)
             found.append(_bound(fault, runs, len(repeated[fault]), window))
     return found
 
@@ -59,19 +59,36 @@ def _bound(fault: Fault, runs: list[Run], repeated: int, window: float) -> Bound
     return Bound(fault, repeated, running, completed, window)
 
 
-def _window(history: History, at: float, seconds: float) -> float:
-    """How far before `at` the machine had `seconds` of work to go."""
-    edge, left = at, seconds
-    for stall in reversed(history.of[steps.STALL]):
-        # The line is written when the stall is over.
-        since, until = stall.at - stall.number, min(stall.at, edge)
+def _window(history: History, fault: Fault, rules: Rules) -> float:
+    """How far before a fault there were the seconds in which successes are settled."""
+    edge, left = fault.at, rules.settle_window
+    for since, until in _gaps(history, fault.who):
+        until = min(until, edge)
         if since >= edge:
             continue
         if edge - until >= left:
             break
         left -= edge - until
         edge = since
-    return at - edge + left
+    return fault.at - edge + left
+
+
+def _gaps(history: History, who: str) -> list[tuple[float, float]]:
+    """When nothing could be settled, the latest first: the machine stood still, or a member had no
+    broker, from the fault on of which it came to know."""
+    # The line of a stall is written when it is over.
+    gaps = [(stall.at - stall.number, stall.at) for stall in history.of[steps.STALL]]
+    since: float | None = None
+    for line in history.of[steps.STATE]:
+        if line.who == who and line.text != "ok" and since is None:
+            begun = [step.at for step in history.of[steps.FAULT_ON] if step.at <= line.at]
+            since = begun[-1] if begun else line.at
+        elif line.who == who and line.text == "ok" and since is not None:
+            gaps.append((since, line.at))
+            since = None
+    if since is not None:
+        gaps.append((since, float("inf")))
+    return sorted(gaps, key=lambda gap: gap[1], reverse=True)
 
 
 def repetitions(history: History) -> list[tuple[Run, Run]]:
@@ -88,29 +105,41 @@ def _is_retry(before: Run, after: Run) -> bool:
     return before.end is not None and not before.ok and before.end <= after.start
 
 
-def _attributed(history: History) -> tuple[dict[Fault, list[Run]], list[tuple[Run, Run]]]:
+def _attributed(
+    history: History, rules: Rules
+) -> tuple[dict[Fault, list[Run]], list[tuple[Run, Run]]]:
     explained: dict[Fault, list[Run]] = defaultdict(list)
     unexplained = []
-    faults = [fault for fault in history.faults if fault.kind in EXPLAINING]
+    faults = [
+        (fault, fault.at - _window(history, fault, rules))
+        for fault in history.faults if fault.kind in EXPLAINING
+    ]
     for before, after in repetitions(history):
-        fault = next((f for f in faults if _explains(f, before, after)), None)
-        if fault is None:
-            unexplained.append((before, after))
+        found = [pair for pair in faults if _explains(pair[0], before, after, rules)]
+        # Rather one that met the run, than one that came long after it.
+        met = [fault for fault, edge in found if before.end is None or before.end >= edge]
+        if found:
+            explained[met[0] if met else found[0][0]].append(after)
         else:
-            explained[fault].append(after)
+            unexplained.append((before, after))
     return explained, unexplained
 
 
-def _explains(fault: Fault, before: Run, after: Run) -> bool:
+def _until(fault: Fault, rules: Rules) -> float:
+    """The last moment at which what began is hit by a fault."""
+    return fault.struck if rules.leases else max(fault.struck, fault.over)
+
+
+def _explains(fault: Fault, before: Run, after: Run, rules: Rules) -> bool:
     if not fault.hits(before.who) or fault.at > after.start:
         return False
     # The dead run nothing: whatever they did, they did before.
-    return fault.kind == steps.KILL or fault.struck >= before.start
+    return fault.kind == steps.KILL or _until(fault, rules) >= before.start
 
 
 def bounded(history: History, rules: Rules) -> Iterator[Violation]:
     """I4."""
-    _, unexplained = _attributed(history)
+    _, unexplained = _attributed(history, rules)
     for before, after in unexplained:
         yield Violation(
             "I4",

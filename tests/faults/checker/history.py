@@ -66,8 +66,11 @@ class Fault(NamedTuple):
     who: str
     at: float
     text: str = ""
-    #: When it had happened: a broker's many processes do not end at one moment.
+    #: When it had happened: a broker's many processes do not end at one moment. Later by what it
+    #: then has forgotten of what it had handed out.
     struck: float = 0.0
+    #: Of the broker: when it served again.
+    over: float = 0.0
 
     def hits(self, who: str) -> bool:
         return self.who in ("", who)
@@ -135,12 +138,13 @@ class History:
         if line.step in (*OWN_FAULTS, steps.FAULT_ON):
             # `text` of a member's fault is the member; the line itself is the supervisor's.
             who = "" if line.step == steps.FAULT_ON else line.text
-            self.faults.append(Fault(line.step, who, line.at, line.text, line.at))
+            self.faults.append(Fault(line.step, who, line.at, line.text, line.at, line.at))
             if line.step == steps.KILL:
                 self.life(who).killed = line.at
-        elif line.step == steps.STRUCK:
+        elif line.step in (steps.STRUCK, steps.FAULT_OFF):
             begun = max(n for n, f in enumerate(self.faults) if f.kind == steps.FAULT_ON)
-            self.faults[begun] = self.faults[begun]._replace(struck=line.at)
+            moment = "struck" if line.step == steps.STRUCK else "over"
+            self.faults[begun] = self.faults[begun]._replace(**{moment: line.at + line.number})
         elif line.step == steps.SPAWNED:
             self.life(line.who)
         elif line.step == steps.STATE:

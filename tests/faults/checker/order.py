@@ -10,7 +10,8 @@ from .. import journal as steps
 from .history import Fault, History, Published, Run, Work
 from .rules import Rules, Violation
 
-#: Seconds within which a member journals that it has handed events back.
+#: Seconds within which a member journals that it has handed events back, and in which a server
+#: that pushes may hand events to a dead one.
 NOTICED = 0.5
 
 Lane = tuple[str, str, str]
@@ -19,7 +20,7 @@ Lane = tuple[str, str, str]
 def per_key(history: History, rules: Rules) -> Iterator[Violation]:
     """I5."""
     yield from _overlaps(history)
-    yield from _gaps(history)
+    yield from _gaps(history, rules)
 
 
 def _overlaps(history: History) -> Iterator[Violation]:
@@ -33,7 +34,7 @@ def _overlaps(history: History) -> Iterator[Violation]:
                 yield Violation("I5", f"two events of key {key} at once in {who}")
 
 
-def _gaps(history: History) -> Iterator[Violation]:
+def _gaps(history: History, rules: Rules) -> Iterator[Violation]:
     """A later event of a key began although an earlier one was still to come."""
     settled = _settled(history)
     for (group, handler, _), events in _by_key(history).items():
@@ -43,7 +44,9 @@ def _gaps(history: History) -> Iterator[Violation]:
         for place, work in enumerate(works):
             for first in _first_in_each(history.by_work.get(work, ())):
                 for n, time in enumerate(times[:place]):
-                    if time > first.start and not _explained(history, first, works[n], events[n]):
+                    if time > first.start and not _explained(
+                        history, rules, first, works[n], events[n]
+                    ):
                         yield _gap(first, events[place], events[n])
 
 
@@ -88,14 +91,16 @@ def _first_in_each(runs: list[Run] | tuple[()]) -> Iterator[Run]:
             yield run
 
 
-def _explained(history: History, run: Run, other: Work, earlier: Published) -> bool:
+def _explained(
+    history: History, rules: Rules, run: Run, other: Work, earlier: Published
+) -> bool:
     """Whether the earlier event was with somebody else when `run` began."""
     following = next(r for r in history.by_work[other] if r.end is None or r.end > run.start)
     if following.who != run.who:
         return True
     since, until = earlier.at, following.start
     return any(
-        fault.who != run.who and fault.at <= until and _over(history, fault) >= since
+        fault.who != run.who and fault.at <= until and _over(history, rules, fault) >= since
         for fault in history.faults
     ) or any(
         who != run.who and since <= at <= until + NOTICED
@@ -103,8 +108,10 @@ def _explained(history: History, run: Run, other: Work, earlier: Published) -> b
     )
 
 
-def _over(history: History, fault: Fault) -> float:
+def _over(history: History, rules: Rules, fault: Fault) -> float:
     """When a fault has given back the last event; a stop does so until the member is closed."""
+    if fault.kind == steps.KILL and not rules.leases:
+        return fault.at + NOTICED
     if fault.kind != steps.STOP:
         return fault.at
     closed = history.life(fault.who).closed

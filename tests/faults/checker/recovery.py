@@ -36,12 +36,21 @@ def recovers(history: History, rules: Rules) -> Iterator[Violation]:
     yield from _take_over(history, rules)
     for outage in outages(history):
         first = next((run.start for run in history.runs if run.start >= outage.end), None)
-        if first is None or first - outage.end > rules.recovery:
-            took = "never" if first is None else f"after {first - outage.end:.1f} s"
+        served = None if first is None else _served(history, outage.end, first)
+        if served is None or served > rules.recovery:
+            took = "never" if served is None else f"after {served:.1f} s"
             yield Violation("I6", f"handling went on {took} when {outage.name} was over")
     for line in history.of[steps.DRAINED]:
         if line.number > rules.drain:
             yield Violation("I6", f"the rest took {line.number:.1f} s, not {rules.drain} s")
+
+
+def _served(history: History, begin: float, end: float) -> float:
+    """Seconds between two moments in which there was a broker."""
+    away = sum(
+        max(0.0, min(other.end, end) - max(other.begin, begin)) for other in outages(history)
+    )
+    return end - begin - away
 
 
 def _take_over(history: History, rules: Rules) -> Iterator[Violation]:

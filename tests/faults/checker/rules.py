@@ -22,8 +22,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         settle_window: what a process completed in so long before its end may be repeated.
+        leases: what a member holds outlives its connection; otherwise what began in an outage, too,
+            is handled again, and the server may hand events to a member that has just died.
         take_over: until what a killed member ran begins at a peer.
-        recovery: from the end of a broker's outage to the first handled event.
+        recovery: from the end of a broker's outage to the first handled event; the next outages
+            do not count.
         drain: from the last publish or fault until nothing is left.
         detection: until `health` stops saying "ok" in an outage.
         publish: what one call of publish may take in all.
@@ -35,6 +38,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     settle_window: float = 0.1
+    leases: bool = True
     take_over: float = 10.0
     recovery: float = 10.0
     drain: float = 60.0

@@ -1,0 +1,134 @@
+"""Concurrent publishers share one round trip.
+
+One of them leads: it sends what all have queued meanwhile. The others wait, each for itself, until
+they are told that their records are sent, or that it is their turn to lead. No thread is needed for
+that, so it works in an atexit hook too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from threading import Lock
+from time import monotonic, sleep
+
+from .._lock import OwnedLock
+from ..errors import TransportUnavailable
+from ..transports.base import Record
+
+#: Seconds that a turn is waited for at least.
+SHORTEST = 0.001
+
+#: Sends records until a deadline; the flag is `wait` of `Transport.publish`.
+Send = Callable[[Sequence[Record], float, bool], None]
+
+
+class _Ticket:
+    """One caller's records, queued for whoever sends next."""
+
+    __slots__ = ("_done", "error", "records", "turn")
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self._done = False
+        self.error: Exception | None = None
+        #: Free as soon as there is something to look at.
+        self.turn = Lock()
+        self.turn.acquire()
+
+    def is_done(self) -> bool:
+        """Whether the records were sent, well or not: see `error`."""
+        return self._done
+
+    def finish(self, error: Exception | None) -> None:
+        """Let its owner go."""
+        self.error = error
+        self._done = True
+        self.call()
+
+    def call(self) -> None:
+        """Have its owner look."""
+        with suppress(RuntimeError):  # It was called before.
+            self.turn.release()
+
+
+class GroupCommit:
+    """Sends through `send`, one call at a time."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._lock = OwnedLock()
+        #: The last round trip was shared.
+        self._crowded = False
+        self.queue: deque[_Ticket] = deque()
+
+    def send(self, records: Sequence[Record], deadline: float, wait: bool) -> None:
+        """Return when they are sent, with what others have queued, or raise what came of it."""
+        ticket = _Ticket(records)
+        self.queue.append(ticket)
+        if self._lock.mine():  # A signal handler on top of a publish.
+            raise self._not_sent(ticket)
+        try:
+            self._until_done(ticket, deadline, wait)
+        except BaseException:
+            self._pass_on()  # It may have been our turn.
+            raise
+        if ticket.error is not None:
+            raise ticket.error
+
+    def _until_done(self, ticket: _Ticket, deadline: float, wait: bool) -> None:
+        called = True
+        while not ticket.is_done():
+            if not called:
+                raise self._not_sent(ticket)
+            self._lead_if_nobody_does(ticket, deadline, wait)
+            if not ticket.is_done():
+                called = ticket.turn.acquire(timeout=max(SHORTEST, deadline - monotonic()))
+
+    def _lead_if_nobody_does(self, ticket: _Ticket, deadline: float, wait: bool) -> None:
+        try:
+            if self._lock.acquire(blocking=False) and not ticket.is_done():
+                self._lead(deadline, wait)
+        finally:
+            if self._lock.mine():
+                self._lock.release()
+                self._pass_on()
+
+    def _lead(self, deadline: float, wait: bool) -> None:
+        """Send everybody's records, our own among them."""
+        if self._crowded:
+            sleep(0)  # Whoever came through just now may be about to come again.
+        tickets = self._take()
+        self._crowded = len(tickets) > 1
+        records = tickets[0].records
+        if len(tickets) > 1:
+            records = [record for ticket in tickets for record in ticket.records]
+        # What stands if a KeyboardInterrupt leaves `send` in the middle.
+        error: Exception | None = TransportUnavailable("interrupted", outcome="unknown")
+        try:
+            self._send(records, deadline, wait)
+            error = None
+        except Exception as failure:
+            error = failure
+        finally:
+            for ticket in tickets:
+                ticket.finish(error)
+
+    def _take(self) -> list[_Ticket]:
+        tickets = []
+        while self.queue:
+            tickets.append(self.queue.popleft())
+        return tickets
+
+    def _pass_on(self) -> None:
+        """Let the first of those who wait lead, if nobody else does."""
+        with suppress(IndexError):
+            self.queue[0].call()
+
+    def _not_sent(self, ticket: _Ticket) -> TransportUnavailable:
+        try:
+            self.queue.remove(ticket)
+        except ValueError:
+            return TransportUnavailable("no confirmation in time", outcome="unknown")
+        return TransportUnavailable("an earlier publish is still waiting for its confirmation")
