@@ -18,6 +18,7 @@ from .measure import Figure
 
 MODULES = (
     "memory", "sqlite", "latency", "pool", "resources", "redis", "postgres", "nats", "rabbitmq",
+    "kafka",
 )
 RESULTS = Path(__file__).with_name("results.json")
 ROW = "{:<62} {:>11} {:>11} {:>7} {:>8}  {}"

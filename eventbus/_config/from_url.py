@@ -84,11 +84,12 @@ def _sqlite(parts: urls.Parts) -> SQLiteConfig:
 def _kafka(parts: urls.Parts) -> KafkaConfig:
     if parts.path not in ("", "/"):
         raise ConfigurationError("a Kafka URL names brokers alone: write 'kafka://h1:9092,h2:9092'")
-    if not parts.user:
+    login, at, hosts = parts.hosts.rpartition("@")
+    if not at or "@" in login:
         return KafkaConfig(brokers=parts.hosts)
-    user, colon, password = parts.user.partition(":")
+    user, colon, password = login.partition(":")
     return KafkaConfig(
-        brokers=parts.hosts, username=urls.unquote(user),
+        brokers=hosts, username=urls.unquote(user),
         password=urls.unquote(password) if colon else None,
     )
 

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from eventbus import KafkaConfig
-from tests.servers import provide
+from tests.servers import Kafka, provide
 
 #: What the starting of the server leaves.
 READY = "_eventbus.ready"
@@ -33,8 +33,22 @@ def config(folder: Path) -> dict[str, Any]:
 
 
 def reset() -> None:
-    """Delete all topics but Kafka's own, and what groups have committed with them."""
-    client = admin(brokers())
+    _delete_topics(admin(brokers()))
+
+
+def empty(server: Kafka) -> None:
+    """The same on a server that may want a password."""
+    login = {
+        "security.protocol": server.protocol, "sasl.mechanism": "PLAIN", "sasl.username": "bus",
+        "sasl.password": server.password or "",
+    }
+    _delete_topics(
+        AdminClient({"bootstrap.servers": f"127.0.0.1:{server.port}", **login})
+    )
+
+
+def _delete_topics(client: AdminClient) -> None:
+    """All but Kafka's own, and what groups have committed goes with them."""
     there = client.list_topics(timeout=10).topics
     topics = [name for name in there if not name.startswith("__") and name != READY]
     if topics:

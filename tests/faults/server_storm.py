@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from eventbus.transports import capabilities
 from tests.servers import Nats, Postgres, RabbitMQ, Redis, Server
+from tests.transports.kafka_server import BusKafka
 
 from .brokers import Place
 from .checker.report import Report
@@ -37,6 +38,7 @@ SERVERS = {
     "postgres": Kind(Postgres, "synchronous_commit on"),
     "nats": Kind(Nats, "file storage, sync_interval always"),
     "rabbitmq": Kind(RabbitMQ, "quorum queues"),
+    "kafka": Kind(BusKafka, "acks=all, log.flush.interval.messages=1"),
 }
 
 

@@ -90,7 +90,7 @@ def test_sqlite_without_a_path_is_the_default_file(
         ("sqlite:///:memory:", "provider 'memory'"),
         ("kafka://h/topic", "names brokers alone"),
         ("kafka://", "list host:port"),
-        ("kafka://u:p@h:9092", "without a scheme, user or password"),
+        ("kafka://u:p@h1:9092,u:p@h2:9092", "without a scheme, user or password"),
         ("redis:", "well-formed"),
         ("redis://h:99999", "well-formed"),
         ("redis://h:port", "well-formed"),
@@ -368,3 +368,11 @@ def test_an_sqlite_file_may_have_any_name() -> None:
     config = effective("sqlite:////a%3Fb@c%23d.db")
 
     assert config.sqlite == SQLiteConfig(path="/a?b@c#d.db")
+
+
+def test_a_kafka_url_may_say_whom_to_log_in_as():
+    config = effective("kafka://bus:p%40ss@h1:9092,h2:9092?tls=true&partitions=3")
+    own = config.provider_config
+    assert (own.brokers, own.username, own.password) == (("h1:9092", "h2:9092"), "bus", "p@ss")
+    assert (own.tls, own.partitions) == (True, 3)
+    assert "p@ss" not in repr(config)

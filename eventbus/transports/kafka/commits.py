@@ -7,11 +7,13 @@ included.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from ...errors import TransportError
 from .errors import translate
 from .share import Share
 from .trouble import Trouble
@@ -65,6 +67,14 @@ class Commits:
             share = self._shares.get((place.topic, place.partition))
             if share is not None and (error is not None or place.error is not None):
                 share.dirty = True
+
+    def attempt(self, shares: Iterable[Share], clean: bool = False) -> None:
+        """Commit and wait for it; in the middle of a rebalance it may be refused, with no harm.
+
+        What is not committed now is committed later, or is done again by the next owner.
+        """
+        with suppress(TransportError):
+            self.now(shares, clean)
 
     def now(self, shares: Iterable[Share], clean: bool = False) -> None:
         """Commit and wait for it.

@@ -159,8 +159,7 @@ class KafkaConsumer:
             # It waits for an answer to what it has asked.
             Thread(target=_close, args=(client,), daemon=True).start()
             return
-        with suppress(TransportError):
-            self._give_up(list(self._shares.values()))
+        self._give_up(list(self._shares.values()))
         _close(client)
 
     # -- reading -----------------------------------------------------------------------------
@@ -345,7 +344,7 @@ class KafkaConsumer:
             client.pause(begin)
         self._trouble.works()
         assert self._commits is not None
-        self._commits.now(taken)
+        self._commits.attempt(taken)
 
     @property
     def _cooperative(self) -> bool:
@@ -374,7 +373,7 @@ class KafkaConsumer:
 
     def _give_up(self, shares: list[Share]) -> None:
         if self._commits is not None and shares:
-            self._commits.now(shares, clean=True)
+            self._commits.attempt(shares, clean=True)
 
     def _lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """Called by the client: a peer may have them already, so nothing is committed."""

@@ -63,19 +63,13 @@ class Options:
 
     def consumer(self, group: str) -> dict[str, Any]:
         """For a client that joins a group."""
-        classic = {
-            "session.timeout.ms": SESSION,
-            "heartbeat.interval.ms": HEARTBEAT,
-        }
-        found = {
-            **(classic if self.config.protocol == "classic" else {}),
-            **self.reader(),
-            "group.id": group,
-            "group.protocol": self.config.protocol,
-        }
+        found = {**self.reader(), "group.id": group}
         if self.config.protocol == "classic":
-            found["partition.assignment.strategy"] = self.config.assignor
-        return found
+            return {**found, "partition.assignment.strategy": self.config.assignor}
+        # Its times are the brokers' to decide.
+        for name in ("session.timeout.ms", "heartbeat.interval.ms"):
+            del found[name]
+        return {**found, "group.protocol": "consumer"}
 
     def reader(self) -> dict[str, Any]:
         """For a client that reads by itself."""
@@ -87,6 +81,8 @@ class Options:
             "fetch.queue.backoff.ms": 20,
             # A topic that was made a moment ago has no leader yet.
             "fetch.error.backoff.ms": 50,
+            "session.timeout.ms": SESSION,
+            "heartbeat.interval.ms": HEARTBEAT,
             **_of("consumer", self.common()),
             "group.id": "_eventbus",
             "enable.auto.commit": False,
