@@ -39,8 +39,12 @@ def place(server: Server) -> Place:
 
 @pytest.fixture
 def rules(kind: Kind) -> Rules:
-    leases = capabilities(kind.make.name).receipts_survive
-    return replace(RULES, leases=leases, recovery=kind.recovery)
+    able = capabilities(kind.make.name)
+    # What is done waits for company before it is settled.
+    window = 2.5 * able.settle_interval
+    return replace(
+        RULES, leases=able.receipts_survive, recovery=kind.recovery, settle_window=window
+    )
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ included.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ...errors import TransportError
+from . import names
 from .errors import translate
+from .progress import Progress
 from .share import Share
 from .trouble import Trouble
 
@@ -26,21 +28,32 @@ INTERVAL = 0.2
 
 class Commits:
     """Commits the positions of shares. Used by the consumer thread, and by a marked handler's
-    while that one waits."""
+    while that one waits.
+
+    Args:
+        group: of the client.
+        write: keeps what cannot be committed now.
+    """
 
     def __init__(
-        self, client: Consumer, trouble: Trouble, shares: Mapping[tuple[str, int], Share]
+        self, client: Consumer, trouble: Trouble, shares: Mapping[tuple[str, int], Share],
+        group: str, write: Callable[[dict[str, Progress]], None],
     ) -> None:
         self._client = client
         self._trouble = trouble
         self._shares = shares
+        self._group = group
+        self._write = write
         self._sent_at: float | None = None
         self._next_at = 0.0
 
     def begin(self) -> None:
         """Commit what has changed, unless a commit is on its way; does not wait."""
         now = monotonic()
-        if now < self._next_at or self._trouble.down or self._waiting:
+        if now < self._next_at or self._trouble.down:
+            return
+        if self._waiting:
+            self._keep(now)
             return
         changed = [share for share in self._shares.values() if share.dirty]
         if not changed:
@@ -53,6 +66,19 @@ class Commits:
         self._next_at = now + INTERVAL
         for share in changed:
             share.dirty = False
+
+    def _keep(self, now: float) -> None:
+        """The last commit has no answer: a rebalance goes on. Write it where peers will look."""
+        self._next_at = now + INTERVAL
+        records: dict[str, Progress] = {}
+        for share in self._shares.values():
+            position = share.position(False)
+            if position != share.kept:
+                share.kept = position
+                key = names.progress(self._group, share.topic, share.partition)
+                records[key] = Progress(*position)
+        if records:
+            self._write(records)
 
     @property
     def _waiting(self) -> bool:
@@ -67,6 +93,14 @@ class Commits:
             share = self._shares.get((place.topic, place.partition))
             if share is not None and (error is not None or place.error is not None):
                 share.dirty = True
+
+    def mark(self, share: Share) -> None:
+        """Store what the note of a share says, now; where a commit is refused, beside it."""
+        try:
+            self.now([share])
+        except TransportError:
+            key = names.progress(self._group, share.topic, share.partition)
+            self._write({key: Progress(*share.position(False))})
 
     def attempt(self, shares: Iterable[Share], clean: bool = False) -> None:
         """Commit and wait for it; in the middle of a rebalance it may be refused, with no harm.

@@ -83,7 +83,10 @@ class KafkaConsumer:
         settings = self._options.consumer(names.group_of(subscription))
         settings["on_commit"] = self._committed
         self._client = clients.make(Consumer, settings, self._trouble)
-        self._commits = Commits(self._client, self._trouble, self._shares)
+        self._commits = Commits(
+            self._client, self._trouble, self._shares, names.group_of(subscription),
+            self._registry.keep,
+        )
         self._registry.start()
 
     def detach(self, subscription: SubscriptionId) -> None:
@@ -145,7 +148,7 @@ class KafkaConsumer:
         share, offset = delivery.receipt
         share.note.started = offset
         assert self._commits is not None
-        self._commits.now([share])
+        self._commits.mark(share)
 
     def wake(self) -> None:
         self._woken = True
@@ -327,11 +330,16 @@ class KafkaConsumer:
         missing = {p.topic for p in partitions} - topics.keys()
         if missing:
             topics = self._catalogue.look()
+        # A killed member may have written there what it could not commit.
+        self._registry.sync()
+        kept = self._registry.progress
+        group = names.group_of(self._id)
         taken = []
         for place in found:
             if place.error is not None:
                 raise translate(place.error, self._options.name)
-            share = taken_up(place, birth, topics.get(place.topic), self._owner)
+            progress = kept.get(names.progress(group, place.topic, place.partition))
+            share = taken_up(place, birth, topics.get(place.topic), self._owner, progress)
             share.inbox = place.topic.startswith(names.INBOX)
             self._shares[place.topic, place.partition] = share
             taken.append(share)

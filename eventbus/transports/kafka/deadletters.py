@@ -34,14 +34,13 @@ class KafkaDeadLetters:
         self._lock = Lock()
 
     def list(self, group: str | None) -> Iterator[DeadRecord]:
-        # Those that are removed first: of each there is one record, or one and its removal.
-        removed = {key for key, message in self._read() if message.value() is None}
-        return self._records(group, removed)
-
-    def _records(self, group: str | None, removed: set[str]) -> Iterator[DeadRecord]:
-        seen = removed
+        # Where each key was removed last; after that its first record counts.
+        removed = {key: m.offset() or 0 for key, m in self._read() if m.value() is None}
+        seen: set[str] = set()
         for key, message in self._read():
-            if key in seen or (group is not None and key.partition("|")[0] != group):
+            if (message.offset() or 0) <= removed.get(key, -1) or key in seen:
+                continue
+            if group is not None and key.partition("|")[0] != group:
                 continue
             seen.add(key)
             record = _record(message.value())
@@ -49,27 +48,22 @@ class KafkaDeadLetters:
                 yield record
 
     def get(self, id: str) -> DeadRecord | None:
-        return self._find({id}).get(id)
+        return next((record for record in self._find({id}).values()), None)
 
     def _find(self, ids: Collection[str]) -> dict[str, DeadRecord]:
-        found: dict[str, DeadRecord] = {}
+        """Those with these ids, by their keys."""
+        found: dict[str, DeadRecord | None] = {}
         for key, message in self._read():
-            id = key.rpartition("|")[2]
-            if id not in ids:
-                continue
-            record = _record(message.value())
-            if record is not None:
-                found[id] = record
-            elif message.value() is None:
-                found.pop(id, None)
-        return found
+            if message.value() is None:
+                found.pop(key, None)
+            elif key not in found:
+                record = _record(message.value())
+                found[key] = record if record is not None and record.id in ids else None
+        return {key: record for key, record in found.items() if record is not None}
 
     def remove(self, ids: Collection[str]) -> int:
         found = self._find(set(ids)) if ids else {}
-        removals = [
-            Outgoing(names.DEAD, None, f"{record.subscription.group}|{id}", partition=0)
-            for id, record in found.items()
-        ]
+        removals = [Outgoing(names.DEAD, None, key, partition=0) for key in found]
         if removals:
             self._producing.store(removals, ANSWER_TIMEOUT)
         return len(removals)

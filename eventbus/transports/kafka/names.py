@@ -64,5 +64,9 @@ def birth(id: SubscriptionId, unique: str) -> str:
     return f"birth|{id.group}|{id.pattern}|{unique}"
 
 
+def progress(group: str, topic: str, partition: int) -> str:
+    return f"done|{group}|{topic}|{partition}"
+
+
 def hint(topic: str) -> str:
     return f"topic|{topic}"

@@ -6,6 +6,7 @@ from confluent_kafka import TopicPartition
 
 from .admin import Topic
 from .notes import Note, Skips, unpack
+from .progress import Progress, merged, note_of
 from .registry import Birth
 from .share import Share
 
@@ -25,18 +26,22 @@ def known(
 
 
 def share(
-    place: TopicPartition, birth: Birth, about: Topic | None, owner: str
+    place: TopicPartition, birth: Birth, about: Topic | None, owner: str,
+    progress: Progress | None = None,
 ) -> Share:
     """A partition as it is taken up by a process."""
     offset, left = known(place, birth, about)
     note = Note(birth.key, about.id if about else "", owner)
-    skips = Skips(offset, left.done if left else [])
+    done = left.done if left else []
+    offset, done = merged(offset, done, progress, note.birth, note.topic)
+    skips = Skips(offset, done)
     if left is not None:
         note.deaths, note.counted = left.deaths, left.counted
         if not left.clean and left.owner != owner:
             note.deaths = left.deaths + 1 if left.counted == offset else 1
             note.counted = offset
-            note.started = left.started
+            kept = note_of(progress, note.birth, note.topic)
+            note.started = kept.started if left.started is None and kept else left.started
         elif left.counted != offset:
             note.deaths = 0
     return Share(place.topic, place.partition, offset, note, skips)

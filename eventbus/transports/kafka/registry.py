@@ -18,12 +18,13 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ...errors import EventBusError, TransportError, TransportUnavailable
 from ..base import SubscriptionId
-from . import clients, names
+from . import clients, names, progress
 from .admin import Admin, Topic
 from .catalogue import Catalogue
 from .errors import MISSING
 from .options import ANSWER_TIMEOUT, Options
 from .producing import Outgoing, Producing
+from .progress import Progress
 from .trouble import Trouble
 
 logger = logging.getLogger("eventbus.transport.kafka")
@@ -75,6 +76,8 @@ class Registry:
         self._births: dict[SubscriptionId, dict[str, Birth]] = {}
         #: What is being read: the same, once the end was reached.
         self._reading = self._births
+        #: What was settled and could not be committed, by the key of its record.
+        self.progress: dict[str, Progress | None] = {}
         self._position = 0
         self._end = 0
         self._made = False
@@ -125,6 +128,15 @@ class Registry:
         for key in keys:
             self._write(key, None)
         return bool(keys)
+
+    def keep(self, records: dict[str, Progress]) -> None:
+        """Write down what is settled and cannot be committed now."""
+        self._make()
+        messages = [
+            Outgoing(names.REGISTRY, progress.pack(item), key, partition=0)
+            for key, item in records.items()
+        ]
+        self._producing.store(messages, ANSWER_TIMEOUT)
 
     def hint(self, topic: str) -> None:
         """Let all members know of a new topic, at once."""
@@ -255,6 +267,9 @@ class Registry:
             self._look_at = 0.0
 
     def _change(self, key: str, value: bytes | None) -> None:
+        if key.startswith("done|"):
+            self.progress[key] = progress.unpack(value or b"")
+            return
         kind, _, rest = key.partition("|")
         group, _, rest = rest.partition("|")
         pattern, _, unique = rest.rpartition("|")

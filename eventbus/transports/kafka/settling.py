@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..base import Delivery, Parked, Settlement, SubscriptionId
+from ..base import DeadRecord, Delivery, Parked, Settlement
 from . import frames, names
 from .catalogue import Catalogue
 from .errors import MISSING
@@ -37,8 +37,7 @@ class Store:
         """Store what the acks of a settlement stand for."""
         messages = [
             Outgoing(
-                names.DEAD, frames.pack_dead(record), dead_key(record.subscription, record.id),
-                partition=0,
+                names.DEAD, frames.pack_dead(record), dead_key(record, delivery), partition=0
             )
             for delivery, record in settlement.dead if not is_lost(delivery)
         ]
@@ -72,6 +71,8 @@ class Store:
             self._ready.add(topic)
 
 
-def dead_key(id: SubscriptionId, unique: str) -> str:
-    """Key of a dead letter: its group can be seen without reading it."""
-    return f"{id.group}|{unique}"
+def dead_key(record: DeadRecord, delivery: Delivery) -> str:
+    """Key of a dead letter: stored again, because its ack was lost, it is the same one."""
+    share, offset = delivery.receipt
+    place = (record.handler or "", share.note.topic, str(share.partition), str(offset))
+    return f"{record.subscription.group}|{record.subscription.pattern}|{'|'.join(place)}"

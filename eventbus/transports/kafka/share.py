@@ -36,7 +36,8 @@ class Share:
         #: Something changed since the last commit.
         self.dirty = True
         self.suspects = start + WINDOW if note.deaths else 0
-        self.committed = start
+        #: What was written down while a commit had no answer.
+        self.kept: tuple[int, str] | None = None
 
     @property
     def lowest(self) -> int:
