@@ -10,6 +10,9 @@ from time import monotonic, sleep
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
     ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
@@ -22,7 +25,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ConfigEntry,
     ConfigResource,
     NewTopic,
-    OffsetSpec,
     ResourceType,
 )
 
@@ -40,12 +42,8 @@ GLANCE = 0.05
 SOON = 0.02
 #: What says nothing.
 _LATE = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT)
-#: What such a partition answers.
-LEADERLESS = frozenset(
-    (
-        KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._NOENT,
-    )
-)
+#: Seconds of one question for offsets.
+PATIENCE = 1.0
 
 #: A partition of a topic.
 Place = tuple[str, int]
@@ -65,6 +63,7 @@ class Admin:
         self._options = options
         self._trouble = Trouble(options.name)
         self._client: AdminClient | None = None
+        self._consumer: Consumer | None = None
         self._lock = Lock()
 
     def client(self) -> AdminClient:
@@ -99,6 +98,8 @@ class Admin:
         trouble, client = self._trouble, self._client
         if client is not None:
             client.poll(0)
+        if self._consumer is not None:
+            self._consumer.poll(0)
         error: EventBusError | None = trouble.mistaken
         try:
             trouble.check()
@@ -215,44 +216,54 @@ class Admin:
 
     def ends(self, places: Iterable[Place]) -> dict[Place, int]:
         """Where the next event of each partition will be; without those that are gone."""
-        return self._offsets(places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return self._offsets(places, OFFSET_END)
 
     def begins(self, places: Iterable[Place]) -> dict[Place, int]:
         """Where the oldest event of each partition is that the broker still has."""
-        return self._offsets(places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        return self._offsets(places, OFFSET_BEGINNING)
 
-    def _offsets(self, places: Iterable[Place], spec: OffsetSpec) -> dict[Place, int]:
-        wanted = [TopicPartition(*place) for place in places]
+    def _offsets(self, places: Iterable[Place], when: int) -> dict[Place, int]:
+        left = list(places)
         found: dict[Place, int] = {}
         deadline = monotonic() + ANSWER_TIMEOUT
-        while wanted:
-            wanted, error = self._some_offsets(wanted, spec, found)
-            if error is not None and monotonic() >= deadline:
+        while left:
+            error = self._some_offsets(left, when, found)
+            there = self.topics({place[0] for place in left if place not in found})
+            left = [place for place in left if place not in found and place[0] in there]
+            if left and monotonic() >= deadline:
                 raise self._translated(error)
-            if wanted:
-                there = self.topics({place.topic for place in wanted})
-                wanted = [place for place in wanted if place.topic in there]
-                sleep(SOON if wanted else 0.0)
+            sleep(SOON if left else 0.0)
         return found
 
     def _some_offsets(
-        self, wanted: list[TopicPartition], spec: OffsetSpec, found: dict[Place, int]
-    ) -> tuple[list[TopicPartition], Exception | None]:
-        """Ask once; those that have no leader: they were made a moment ago, or are not there."""
-        asked = self.client().list_offsets(
-            dict.fromkeys(wanted, spec), request_timeout=ANSWER_TIMEOUT
-        )
-        again, last = [], None
-        for place, future in asked.items():
-            try:
-                found[place.topic, place.partition] = self._wait(future).offset
-            except (KafkaException, LateError) as error:
-                if code_of(error) in LEADERLESS:
-                    again.append(place)
-                    last = error
-                elif code_of(error) not in MISSING:
-                    raise self._translated(error) from None
-        return again, last
+        self, places: Iterable[Place], when: int, found: dict[Place, int]
+    ) -> Exception:
+        """Ask once. Those that have no leader were made a moment ago, or are not there.
+
+        By a consumer that reads nothing: the admin client's own question aborts the process when a
+        broker vanishes in the middle of it (librdkafka 2.16).
+        """
+        asked = [TopicPartition(*place, when) for place in places]
+        error: Exception = LateError()
+        try:
+            answers = self._asker().offsets_for_times(asked, timeout=PATIENCE)
+        except KafkaException as failed:
+            self._glance()
+            return failed
+        self._trouble.works()
+        for answer in answers:
+            if answer.error is None:
+                found[answer.topic, answer.partition] = answer.offset
+            else:
+                error = KafkaException(answer.error)
+        return error
+
+    def _asker(self) -> Consumer:
+        client = self.client()
+        with self._lock:
+            if self._consumer is None or client is not self._client:
+                self._consumer = clients.make(Consumer, self._options.reader(), self._trouble)
+            return self._consumer
 
     def committed(self, group: str) -> dict[Place, TopicPartition]:
         """What a group has committed, with metadata."""
@@ -300,5 +311,5 @@ class Admin:
     def reset(self) -> AdminClient | None:
         """Forget the client; the next question makes another one."""
         with self._lock:
-            client, self._client = self._client, None
+            client, self._client, self._consumer = self._client, None, None
         return client
