@@ -13,7 +13,6 @@ from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     TopicCollection,
@@ -42,7 +41,15 @@ GLANCE = 0.05
 SOON = 0.02
 #: What says nothing.
 _LATE = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT)
-#: Seconds of one question for offsets.
+#: Errors of a partition that was made a moment ago, or whose leader moves.
+LEADERLESS = frozenset(
+    (
+        KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._NOENT,
+    )
+)
+#: Groups that can be asked without connecting anew.
+ONLOOKERS = 8
+#: Seconds of one look for leaders.
 PATIENCE = 1.0
 
 #: A partition of a topic.
@@ -64,14 +71,27 @@ class Admin:
         self._trouble = Trouble(options.name)
         self._client: AdminClient | None = None
         self._consumer: Consumer | None = None
+        #: Clients that ask for what groups have committed, by group.
+        self._onlookers: dict[str, Consumer] = {}
         self._lock = Lock()
 
     def client(self) -> AdminClient:
+        """The client, without old news: a password may be right again.
+
+        It is never replaced: to destroy one that is asked by another thread aborts the process.
+        """
         with self._lock:
             if self._client is None:
-                self._trouble = Trouble(self._options.name)
                 self._client = clients.make(AdminClient, self._options.admin(), self._trouble)
+            elif self._trouble.bad:
+                self._take_in()
+                self._trouble.forgive()
             return self._client
+
+    def _take_in(self) -> None:
+        for client in (self._client, self._consumer, *self._onlookers.values()):
+            while client is not None and client.poll(0):
+                continue
 
     def _answer(self, future: Future[T]) -> T:
         try:
@@ -95,11 +115,8 @@ class Admin:
 
     def _glance(self) -> None:
         """Raise what makes waiting pointless."""
-        trouble, client = self._trouble, self._client
-        if client is not None:
-            client.poll(0)
-        if self._consumer is not None:
-            self._consumer.poll(0)
+        trouble = self._trouble
+        self._take_in()
         error: EventBusError | None = trouble.mistaken
         try:
             trouble.check()
@@ -108,7 +125,6 @@ class Admin:
         if error is None and trouble.down and trouble.reason and not trouble.worked:
             error = trouble.unavailable("cannot be reached")
         if error is not None:
-            self.reset()
             raise error
 
     def _translated(self, error: Exception) -> EventBusError:
@@ -223,55 +239,79 @@ class Admin:
         return self._offsets(places, OFFSET_BEGINNING)
 
     def _offsets(self, places: Iterable[Place], when: int) -> dict[Place, int]:
+        """Ask a consumer that reads nothing, in one question, for partitions that have a leader."""
         left = list(places)
         found: dict[Place, int] = {}
         deadline = monotonic() + ANSWER_TIMEOUT
         while left:
-            error = self._some_offsets(left, when, found)
-            there = self.topics({place[0] for place in left if place not in found})
-            left = [place for place in left if place not in found and place[0] in there]
+            try:
+                led, leaderless = self._led(left)
+                for answer in self._ask_offsets(led, when) if led else ():
+                    if answer.error is None:
+                        found[answer.topic, answer.partition] = answer.offset
+                    elif answer.error.code() not in MISSING:
+                        raise KafkaException(answer.error)
+            except KafkaException as error:
+                if code_of(error) not in LEADERLESS or monotonic() >= deadline:
+                    raise self._translated(error) from None
+                leaderless = [place for place in left if place not in found]
+            left = leaderless
             if left and monotonic() >= deadline:
-                raise self._translated(error)
+                raise self._trouble.unavailable(f"{left[0]} has no leader")
             sleep(SOON if left else 0.0)
         return found
 
-    def _some_offsets(
-        self, places: Iterable[Place], when: int, found: dict[Place, int]
-    ) -> Exception:
-        """Ask once. Those that have no leader were made a moment ago, or are not there.
-
-        By a consumer that reads nothing: the admin client's own question aborts the process when a
-        broker vanishes in the middle of it (librdkafka 2.16).
-        """
-        asked = [TopicPartition(*place, when) for place in places]
-        error: Exception = LateError()
-        try:
-            answers = self._asker().offsets_for_times(asked, timeout=PATIENCE)
-        except KafkaException as failed:
-            self._glance()
-            return failed
+    def _led(self, places: Iterable[Place]) -> tuple[list[Place], list[Place]]:
+        """Partitions with a leader, and without; those of topics that are gone are neither."""
+        self._glance()
+        topics = self._asker().list_topics(timeout=PATIENCE).topics
         self._trouble.works()
-        for answer in answers:
-            if answer.error is None:
-                found[answer.topic, answer.partition] = answer.offset
-            else:
-                error = KafkaException(answer.error)
-        return error
+        led: list[Place] = []
+        leaderless: list[Place] = []
+        for name, number in places:
+            if name in topics:
+                about = topics[name].partitions.get(number)
+                (led if about is not None and about.leader >= 0 else leaderless).append(
+                    (name, number)
+                )
+        return led, leaderless
+
+    def _ask_offsets(self, places: Iterable[Place], when: int) -> list[TopicPartition]:
+        asked = [TopicPartition(*place, when) for place in places]
+        return self._asker().offsets_for_times(asked, timeout=ANSWER_TIMEOUT)
 
     def _asker(self) -> Consumer:
-        client = self.client()
         with self._lock:
-            if self._consumer is None or client is not self._client:
+            if self._consumer is None:
                 self._consumer = clients.make(Consumer, self._options.reader(), self._trouble)
             return self._consumer
 
-    def committed(self, group: str) -> dict[Place, TopicPartition]:
-        """What a group has committed, with metadata."""
-        asked = self.client().list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], request_timeout=ANSWER_TIMEOUT
-        )
-        found = self._answer(asked[group]).topic_partitions or []
-        return {(p.topic, p.partition): p for p in found if p.offset >= 0}
+    def committed(self, group: str, places: Iterable[Place]) -> dict[Place, TopicPartition]:
+        """What a group has committed of partitions, with metadata.
+
+        By a consumer that does not join: the admin client's own question aborts the process when
+        the group's broker restarts in the middle of it (librdkafka 2.16).
+        """
+        asked = [TopicPartition(*place) for place in places]
+        try:
+            found = self.onlooker(group).committed(asked, timeout=ANSWER_TIMEOUT)
+        except KafkaException as error:
+            raise self._translated(error) from None
+        self._trouble.works()
+        return {(p.topic, p.partition): p for p in found if p.error is None and p.offset >= 0}
+
+    def onlooker(self, group: str) -> Consumer:
+        """Who asks for a group; made early, it has found the group's broker when it is asked."""
+        with self._lock:
+            consumer = self._onlookers.pop(group, None)
+            if consumer is None:
+                settings = {**self._options.reader(), "group.id": group}
+                consumer = clients.make(Consumer, settings, self._trouble)
+            # The one that was used last is the last to go.
+            self._onlookers[group] = consumer
+            if len(self._onlookers) > ONLOOKERS:
+                del self._onlookers[next(iter(self._onlookers))]
+            return consumer
 
     def state(self, group: str) -> str:
         """State of a group and its number of members, for people."""
@@ -312,4 +352,5 @@ class Admin:
         """Forget the client; the next question makes another one."""
         with self._lock:
             client, self._client, self._consumer = self._client, None, None
+            self._onlookers = {}
         return client

@@ -34,7 +34,7 @@ def by_place(
     if not everywhere:
         return {}
     ends = admin.ends(everywhere) if upto is None else upto
-    committed = admin.committed(names.group_of(id))
+    committed = admin.committed(names.group_of(id), everywhere)
     found = {}
     for place in everywhere:
         position = committed.get(place) or TopicPartition(*place, -1001)

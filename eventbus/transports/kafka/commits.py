@@ -78,7 +78,8 @@ class Commits:
                 key = names.progress(self._group, share.topic, share.partition)
                 records[key] = Progress(*position)
         if records:
-            self._write(records)
+            with suppress(TransportError):
+                self._write(records)
 
     @property
     def _waiting(self) -> bool:

@@ -103,6 +103,7 @@ class KafkaTransport:
     # -- subscriptions -----------------------------------------------------------------------
 
     def declare(self, subscription: SubscriptionId, start_from: StartFrom) -> bool:
+        self._admin.onlooker(names.group_of(subscription))
         self._registry.sync()
         if self._registry.find(subscription) is not None:
             self._seen[subscription] = self._catalogue.topics

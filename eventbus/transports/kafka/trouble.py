@@ -79,9 +79,15 @@ class Trouble:
         self.down, self.worked = False, True
         self._hung_up, self.reason = 0, ""
 
+    @property
+    def bad(self) -> bool:
+        """Whether there is something that waiting does not mend."""
+        return self._denied is not None or self._hung_up >= OFTEN
+
     def forgive(self) -> None:
         """Forget an old refusal; if it still holds, there is a new one soon."""
         self._denied = None
+        self._hung_up = 0
 
     def check(self) -> None:
         """Raise what a person must change, or what ends this client."""
