@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from threading import Lock
-from time import monotonic, sleep
+from threading import Lock, get_ident, main_thread
+from time import monotonic
 
 from .._lock import OwnedLock
 from ..errors import TransportUnavailable
@@ -20,22 +20,31 @@ from ..transports.base import Record
 #: Seconds that a turn is waited for at least.
 SHORTEST = 0.001
 
-#: How often whoever leads gives way to others in vain before it sends.
-PATIENCE = 3
+#: Seconds that whoever leads waits for the next one to come: less than any round trip saved.
+PATIENCE = 0.0003
 
 #: Sends records until a deadline; the flag is `wait` of `Transport.publish`.
 Send = Callable[[Sequence[Record], float, bool], None]
 
 
+def _free(lock: Lock) -> None:
+    with suppress(RuntimeError):  # It is free already.
+        lock.release()
+
+
 class _Ticket:
     """One caller's records, queued for whoever sends next."""
 
-    __slots__ = ("_done", "error", "records", "turn")
+    __slots__ = ("_done", "_passes", "error", "next", "records", "turn")
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = records
         self._done = False
         self.error: Exception | None = None
+        #: Who is to be let go after this one.
+        self.next: _Ticket | None = None
+        # The main thread may have signal handlers to run first, for as long as they like.
+        self._passes = get_ident() != main_thread().ident
         #: Free as soon as there is something to look at.
         self.turn = Lock()
         self.turn.acquire()
@@ -44,16 +53,31 @@ class _Ticket:
         """Whether the records were sent, well or not: see `error`."""
         return self._done
 
-    def finish(self, error: Exception | None) -> None:
-        """Let its owner go."""
+    def finish(self, error: Exception | None, following: _Ticket | None) -> None:
+        """Note what came of it, and who is to be let go after its owner."""
         self.error = error
+        self.next = following
         self._done = True
-        self.call()
+
+    def leave(self) -> None:
+        """Its owner goes, and lets the next one go."""
+        self._passes = False
+        if self.next is not None:
+            self.next.let_go()
+
+    def let_go(self) -> None:
+        """Let its owner go, who lets the next one go, and so on.
+
+        All at once they would only queue up for the interpreter, in everybody's way.
+        """
+        ticket: _Ticket | None = self
+        while ticket is not None:
+            ticket.call()
+            ticket = None if ticket._passes else ticket.next
 
     def call(self) -> None:
         """Have its owner look."""
-        with suppress(RuntimeError):  # It was called before.
-            self.turn.release()
+        _free(self.turn)
 
 
 class GroupCommit:
@@ -64,12 +88,17 @@ class GroupCommit:
         self._lock = OwnedLock()
         #: How many shared the last round trip.
         self._latest = 0
+        #: How many whoever leads waits for, if it does, and free when they are there.
+        self._awaited = 0
+        self._complete = Lock()
         self.queue: deque[_Ticket] = deque()
 
     def send(self, records: Sequence[Record], deadline: float, wait: bool) -> None:
         """Return when they are sent, with what others have queued, or raise what came of it."""
         ticket = _Ticket(records)
         self.queue.append(ticket)
+        if 0 < self._awaited <= len(self.queue):
+            _free(self._complete)
         if self._lock.mine():  # A signal handler on top of a publish.
             raise self._not_sent(ticket)
         try:
@@ -77,6 +106,8 @@ class GroupCommit:
         except BaseException:
             self._pass_on()  # It may have been our turn.
             raise
+        finally:
+            ticket.leave()
         if ticket.error is not None:
             raise ticket.error
 
@@ -114,15 +145,22 @@ class GroupCommit:
         except Exception as failure:
             error = failure
         finally:
-            for ticket in tickets:
-                ticket.finish(error)
+            # From the last one on: once a ticket is done, its owner may read who follows.
+            following = None
+            for ticket in reversed(tickets):
+                ticket.finish(error, following)
+                following = ticket
+            tickets[0].let_go()
 
     def _wait_for_company(self) -> None:
         """Whoever came through just now may be about to come again: let them, while they do."""
-        in_vain = 0
-        while in_vain < PATIENCE and (waiting := len(self.queue)) < self._latest:
-            sleep(0)
-            in_vain = in_vain + 1 if len(self.queue) == waiting else 0
+        self._complete.acquire(blocking=False)
+        self._awaited = self._latest
+        while (waiting := len(self.queue)) < self._latest:
+            told = self._complete.acquire(timeout=PATIENCE)
+            if not told and len(self.queue) == waiting:
+                break
+        self._awaited = 0
 
     def _take(self) -> list[_Ticket]:
         tickets = []

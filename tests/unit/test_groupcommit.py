@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, sleep
 
 import pytest
@@ -79,27 +80,100 @@ def test_who_gives_up_lets_the_next_one_lead():
     assert calls == [["first"], ["third"]]
 
 
+class _Complete:
+    """Instead of the lock that tells whoever leads that all are there."""
+
+    def __init__(self, group, coming):
+        self._group, self._coming = group, iter(coming)
+        self.waits = 0
+
+    def acquire(self, blocking=True, timeout=-1):
+        if blocking:
+            self.waits += 1
+            for _ in range(next(self._coming)):
+                self._group.queue.append(groupcommit._Ticket(["other"]))
+        return False
+
+
 @pytest.mark.parametrize(
-    ("latest", "coming", "taken", "ways"),
+    ("latest", "coming", "taken", "waits"),
     [
         (0, [], 1, 0),  # Nobody was there the last time, so nobody is waited for.
-        (3, [1, 0, 1], 3, 3),
-        (3, [0, 0, 0, 1], 1, 3),
-        (4, [1, 0, 0, 1, 0, 0, 0], 3, 7),
+        (3, [1, 1], 3, 2),
+        (3, [2], 3, 1),
+        (3, [0, 1], 1, 1),
+        (4, [1, 1, 0, 1], 3, 3),
     ],
 )
-def test_whoever_leads_gives_way_while_others_come(monkeypatch, latest, coming, taken, ways):
-    sent, given = [], []
+def test_whoever_leads_waits_while_others_come(latest, coming, taken, waits):
+    sent = []
     group = GroupCommit(lambda records, deadline, wait: sent.extend(records))
     group._latest = latest
-
-    def give_way(seconds):
-        given.append(seconds)
-        for _ in range(coming[len(given) - 1]):
-            group.queue.append(groupcommit._Ticket(["other"]))
-
-    monkeypatch.setattr(groupcommit, "sleep", give_way)
+    group._complete = complete = _Complete(group, coming)
     group.send(["mine"], monotonic() + 10, True)
 
     assert sent == ["mine"] + ["other"] * (taken - 1)
-    assert given == [0] * ways
+    assert complete.waits == waits
+
+
+def test_whoever_leads_is_told_when_all_are_there(monkeypatch):
+    monkeypatch.setattr(groupcommit, "PATIENCE", 20.0)
+    sent, begun = [], monotonic()
+    group = GroupCommit(lambda records, deadline, wait: sent.append(sorted(records)))
+    group._latest = 3
+    with ThreadPoolExecutor(3) as pool:
+        for name in "abc":
+            pool.submit(group.send, [name], monotonic() + 30, True)
+
+    assert sent == [["a", "b", "c"]]
+    assert monotonic() - begun < 10
+
+
+def _shared(*owners):
+    """Tickets of one round trip that is over; which of their owners were let go."""
+    tickets = [owner() for owner in owners]
+    following = None
+    for ticket in reversed(tickets):
+        ticket.finish(None, following)
+        following = ticket
+
+    def free():
+        return [not ticket.turn.locked() for ticket in tickets]
+
+    return tickets, free
+
+
+def _of_a_thread():
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(groupcommit._Ticket, ["record"]).result()
+
+
+def _of_main():
+    return groupcommit._Ticket(["record"])
+
+
+def _of_one_that_gave_up():
+    ticket = _of_a_thread()
+    ticket.leave()
+    return ticket
+
+
+def test_each_lets_the_next_one_go():
+    tickets, free = _shared(_of_a_thread, _of_a_thread, _of_a_thread)
+
+    tickets[0].let_go()
+    assert free() == [True, False, False]
+    tickets[0].leave()
+    assert free() == [True, True, False]
+    tickets[1].leave()
+    assert free() == [True, True, True]
+
+
+@pytest.mark.parametrize("absent", [_of_main, _of_one_that_gave_up])
+def test_nobody_waits_for_one_that_may_not_let_go(absent):
+    tickets, free = _shared(absent, absent, _of_a_thread, absent, _of_a_thread, _of_a_thread)
+
+    tickets[0].let_go()
+    assert free() == [True, True, True, False, False, False]
+    tickets[2].leave()
+    assert free() == [True, True, True, True, True, False]
