@@ -11,6 +11,7 @@ from threading import Lock, get_ident
 from time import monotonic
 from types import FrameType
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ..config import EventBusConfig
 from ..errors import BusClosedError, ConfigurationError, SerializationError, TransportError
@@ -73,6 +74,8 @@ class Engine:
             starving=self._starving, stopped=self.stop_handling, name=f"{self.name}-worker",
         )
         self.members: dict[SubscriptionId, Member] = {}
+        #: The last one that was cancelled, as long as something of it goes on.
+        self._cancelled: WeakValueDictionary[SubscriptionId, Member] = WeakValueDictionary()
         self.loops: list[ConsumerLoop] = []
         #: Nobody publishes any more, but for handlers that still run.
         self.closing = Switch()
@@ -102,6 +105,8 @@ class Engine:
             binding = Binding(handler, name, retry or self.config.retry, member)
             member.add(binding, self._middleware)
             if id not in self.members:
+                if (old := self._cancelled.get(id)) is not None:
+                    member.follow(old)
                 self._serve(member)
                 self.members[id] = member
         return member, binding
@@ -140,6 +145,7 @@ class Engine:
             last = member.remove(binding)
             if last and self.members.get(member.id) is member:
                 del self.members[member.id]
+                self._cancelled[member.id] = member
         for loop in self.loops:
             if member not in loop.members:
                 continue

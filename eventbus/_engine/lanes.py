@@ -22,6 +22,14 @@ class Lanes:
         waiting.append(delivery)
         return False
 
+    def take(self, key: str) -> None:
+        """Take the key's turn for one that is not here."""
+        self._waiting.setdefault(key, deque())
+
+    def taken(self) -> list[str]:
+        """Keys whose turn somebody has."""
+        return list(self._waiting)
+
     def leave(self, key: str) -> Delivery | None:
         """Give up the turn; return the one whose turn it is now."""
         waiting = self._waiting[key]

@@ -79,6 +79,8 @@ class Member:
         self._ready = ready
         self._lock = Lock()
         self._lanes = Lanes()
+        #: Serves the same subscription after this one was cancelled.
+        self._successor: Member | None = None
 
     @property
     def label(self) -> str:
@@ -107,6 +109,13 @@ class Member:
         for attempt in retries:
             if self.withdraw(attempt):
                 self.forget(attempt.delivery)
+
+    def follow(self, old: Member) -> None:
+        """Let no event begin here whose key still has one running there."""
+        with old._lock, self._lock:
+            old._successor = self
+            for key in old._lanes.taken():
+                self._lanes.take(key)
 
     # -- handlers ------------------------------------------------------------------------
 
@@ -282,13 +291,21 @@ class Member:
         return True
 
     def _next_of_lane(self, delivery: Delivery) -> None:
-        if delivery.key is None:
-            return
+        if delivery.key is not None:
+            self._leave_lane(delivery.key)
+
+    def _leave_lane(self, key: str) -> None:
         if self.closing:
             # Behind this one, whose outcome is decided now: given back before it, they would
             # overtake it if it is given back, too.
-            self._given_up += self._lanes.end(delivery.key)
-            return
-        following = self._lanes.leave(delivery.key)
-        if following is not None:
+            self._given_up += self._lanes.end(key)
+        elif following := self._lanes.leave(key):
             self._enqueue(following)
+            return
+        if self._successor is not None:
+            self._successor.pass_lane(key)
+
+    def pass_lane(self, key: str) -> None:
+        """The member before this one is through with the key."""
+        with self._lock:
+            self._leave_lane(key)

@@ -1,7 +1,10 @@
-"""Cancelling one of several handlers."""
+"""Cancelling handlers."""
 
 from __future__ import annotations
 
+from threading import Event
+
+import eventbus
 from eventbus import RetryPolicy
 from tests.conformance.target import Received, Target, fail, wait_for
 
@@ -19,3 +22,31 @@ def test_a_cancelled_handlers_waiting_retry_is_handed_back_and_not_run(target: T
     wait_for(lambda: bus.stats().parked == 1)
     assert bus.join(5)
     assert len(failing) == 1
+
+
+def test_subscribed_again_no_event_begins_beside_one_of_its_key_that_still_runs(
+    target: Target,
+) -> None:
+    bus = target.bus(max_concurrent_handlers=4)
+    go_on, order = Event(), []
+
+    def old(event: eventbus.Event) -> None:
+        order.append(f"{event.payload} begins")
+        assert go_on.wait(20)
+        order.append(f"{event.payload} is through")
+
+    def new(event: eventbus.Event) -> None:
+        order.append(f"{event.payload} begins")
+
+    subscription = bus.subscribe("again", old, name="handler")
+    bus.publish("again", "first", key="k")
+    wait_for(lambda: order)
+    subscription.cancel()
+    bus.subscribe("again", new, name="handler")
+    bus.publish("again", "second", key="k")
+    bus.publish("again", "third", key="other")
+    wait_for(lambda: "third begins" in order)
+    go_on.set()
+
+    wait_for(lambda: len(order) == 4)
+    assert order.index("first is through") < order.index("second begins")

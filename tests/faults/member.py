@@ -40,7 +40,7 @@ def main() -> None:
     )
     runs = count(1)
     for name in options.handlers:
-        bus.on(options.pattern, _handler(journal, options.group, name, runs), name=name)
+        bus.on(options.pattern, journalled(journal, options.group, name, runs), name=name)
     _run(bus, journal, options)
     _wait_for_threads()
     _note_resources(journal, "after")
@@ -82,9 +82,11 @@ def _note_life(
     bus.start, bus.close = started, closing  # type: ignore[method-assign]
 
 
-def _handler(
+def journalled(
     journal: Journal, group: str, name: str, runs: count[int]
 ) -> Callable[[Event], None]:
+    """A handler that does what each event says, and notes what it does."""
+
     def handle(event: Event) -> None:
         about = {
             "id": event.id, "type": event.type, "key": event.key, "seq": seq(event),

@@ -19,7 +19,7 @@ from .checker.history import Work
 from .checker.report import Report, check
 from .checker.rules import Rules
 from .journal import Journal, now, read
-from .load import digest
+from .leftovers import note_leftovers
 from .probe import Probe
 from .progress import Progress
 from .publisher import publish
@@ -232,16 +232,7 @@ class Supervisor:
         # Before it is live, a member may not have its signal handlers yet.
         self.wait_until_live(*(process for process in running if process.who.startswith("m")))
         self.stop(*running)
-        for info in self.bus.subscriptions.list("*"):
-            self.journal.note(
-                steps.BACKLOG, group=info.group, pattern=info.pattern, number=info.backlog or 0
-            )
-        for letter in self.bus.dead_letters.list("*"):
-            self.journal.note(
-                steps.DEAD, id=letter.event_id or "", group=letter.group, text=letter.reason,
-                pattern=letter.pattern, handler=letter.handler or "", attempt=letter.attempts,
-                digest=digest(letter.event) if letter.event is not None else "",
-            )
+        note_leftovers(self.bus, self.journal)
         return self.report()
 
     def report(self) -> Report:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.engine_fakes import InlineDispatcher, add_handler, delivery, member
+from tests.unit.engine_fakes import InlineDispatcher, add_handler, begin, delivery, member
 
 
 def test_an_only_handler_that_has_succeeded_elsewhere_is_not_called_again():
@@ -30,3 +30,37 @@ def test_of_two_handlers_only_the_one_that_has_not_succeeded_is_called():
 
     dispatcher.start()
     assert (len(first), len(second)) == (0, 1)
+
+
+def test_after_a_cancelled_member_a_key_goes_on_when_what_runs_there_is_done():
+    dispatcher = InlineDispatcher()
+    old, new, newest = (member(dispatcher) for _ in range(3))
+    old.admit([delivery(1, key="k"), delivery(2, key="k")])
+    running = begin(dispatcher)
+    new.follow(old)
+    old.remove(running.binding)
+    old.take_back()
+    newest.follow(new)
+
+    newest.admit([delivery(2, key="k"), delivery(3, key="k"), delivery(4, key="other")])
+    assert [attempt.delivery.key for attempt in newest.unstarted] == ["other"]
+
+    old.succeed(running)
+    assert [attempt.delivery.key for attempt in newest.unstarted] == ["other", "k"]
+    dispatcher.start()
+    assert not newest.unstarted
+
+
+def test_a_member_that_closes_lets_the_next_one_have_the_key():
+    dispatcher = InlineDispatcher()
+    old, new = member(dispatcher), member(dispatcher)
+    old.admit([delivery(1, key="k"), delivery(2, key="k")])
+    running = begin(dispatcher)
+    new.follow(old)
+    old.close()
+    new.admit([delivery(3, key="k")])
+    assert not new.unstarted
+
+    old.succeed(running)
+    assert len(new.unstarted) == 1
+    assert len(old.given_up()) == 1
