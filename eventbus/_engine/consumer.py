@@ -19,7 +19,6 @@ from ..transports.base import (
     Consumer,
     Delivery,
     GroupConsumer,
-    SubscriptionId,
     Transport,
 )
 from .binding import Binding
@@ -226,6 +225,8 @@ class ConsumerLoop:
 
     def _detach(self, consumer: Consumer, member: Member) -> None:
         self._hand_back(member)
+        # At once: a successor must not fetch what comes behind it first.
+        self._settle(consumer)
         member.state = "closed"
         successor = any(m.id == member.id and not m.removed for m in self.members)
         if member in self._attached and not successor:
@@ -416,26 +417,27 @@ class ConsumerLoop:
         self._wakeup.clear()
         # Set before the budgets are made: a worker that starves from here on ends the wait.
         self._limited = True
-        budgets = {} if draining else self._budgets()
+        asking = {} if draining else self._budgets()
         # When all members wait for events already, it would end it for nothing.
-        self._limited = any(m.id not in budgets for m in self.members if m.may_fetch)
+        self._limited = any(m not in asking for m in self.members if m.may_fetch)
         if self._commands or (self._deadlines and not draining):
             return
-        if not budgets:
+        if not asking:
             if self._group is not None:
                 self._group.serve()
             self._wakeup.wait(timeout)
             return
-        fetched = consumer.fetch(budgets, timeout)
+        fetched = consumer.fetch({m.id: budget for m, budget in asking.items()}, timeout)
         now = monotonic()
-        for member in self.members:
-            if member.id in budgets:
-                member.last_fetch = now
+        for member in asking:
+            member.last_fetch = now
+        # One that was cancelled meanwhile gives them back, in front of what its successor fetches.
+        members = {member.id: member for member in asking}
         for id, deliveries in fetched:
-            self._admit(id, deliveries, budgets[id].events)
+            self._admit(members[id], deliveries, asking[members[id]].events)
 
-    def _budgets(self) -> dict[SubscriptionId, Budget]:
-        budgets: dict[SubscriptionId, Budget] = {}
+    def _budgets(self) -> dict[Member, Budget]:
+        budgets: dict[Member, Budget] = {}
         idle = self._dispatcher.idle
         if self._quarantine or (self._stuck and not idle):
             return budgets
@@ -446,12 +448,10 @@ class ConsumerLoop:
             if budget.events > 0:
                 budget = budget._replace(events=min(budget.events, Breaker.may_fetch(member)))
             if budget.events > 0:
-                budgets[member.id] = budget
+                budgets[member] = budget
         return budgets
 
-    def _admit(self, id: SubscriptionId, deliveries: list[Delivery], asked: int) -> None:
-        # A member may be removed while a fetch for it goes on; what came is given back then.
-        member = max((m for m in self.members if m.id == id), key=lambda m: not m.removed)
+    def _admit(self, member: Member, deliveries: list[Delivery], asked: int) -> None:
         member.window.fetched(len(deliveries), asked)
         unwanted = member.admit(self._quarantine.admit(member, deliveries))
         if unwanted:

@@ -314,7 +314,8 @@ class MemoryConsumer:
             for _, dead in settlement.dead:
                 self._transport.dead_letters.put(dead)
             self._ack(settlement.acks)
-            for delivery in reversed(settlement.releases):
+            # What waited behind another event comes before it here.
+            for delivery in sorted(settlement.releases, key=_number, reverse=True):
                 queue = self._done(delivery)
                 if queue is not None:
                     queue.waiting.appendleft(delivery)
@@ -345,6 +346,12 @@ class MemoryConsumer:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _number(delivery: Delivery) -> int:
+    """Events are numbered as they come."""
+    number: int = delivery.receipt
+    return number
 
 
 def _delivery(item: Parked) -> Delivery:

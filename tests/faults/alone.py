@@ -34,22 +34,27 @@ POLL = 0.003
 
 
 class _Member:
-    """The bus of this process, and its one handler."""
+    """The bus of this process, and its one handler, which has another name in each life."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, path: Path) -> None:
         self.bus = EventBus(
             "memory://", group=GROUP, environ={}, max_concurrent_handlers=4,
             retry=RetryPolicy(max_attempts=3, initial=0.02, maximum=0.1),
         )
-        self._handle = journalled(journal, GROUP, HANDLER, count(1))
+        self._path = path
+        self._lives = count(1)
+        self._runs = count(1)
         self._subscription = self._come()
-        journal.note(steps.LIVE, group=GROUP, pattern=PATTERN, handler=HANDLER)
 
     def _come(self) -> Subscription:
-        return self.bus.subscribe(PATTERN, self._handle, name=HANDLER)
+        journal = Journal(self._path, f"m{next(self._lives)}")
+        handle = journalled(journal, GROUP, HANDLER, self._runs)
+        made = self.bus.subscribe(PATTERN, handle, name=HANDLER)
+        journal.note(steps.LIVE, group=GROUP, pattern=PATTERN, handler=HANDLER)
+        return made
 
     def leave_and_come(self) -> None:
-        """What runs goes on; what comes meanwhile waits."""
+        """What runs goes on; what has not begun goes back."""
         self._subscription.cancel()
         self._subscription = self._come()
 
@@ -60,7 +65,7 @@ def alone(folder: Path, *, seed: int, events: int = 12_000, leaves: int = 30) ->
     path = folder / "journal"
     journal, progress = Journal(path, "alone"), Progress(path)
     journal.note(steps.SPAWNED)
-    member = _Member(journal)
+    member = _Member(path)
     with _publishing(member.bus, journal, events, chance):
         for mark in sorted(chance.randrange(events * 19 // 20) for _ in range(leaves)):
             _wait_for(progress, mark)

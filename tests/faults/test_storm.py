@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from .alone import alone
 from .brokers import PLACES, Place
 from .storming import restart, storm
 
@@ -44,3 +45,12 @@ def test_one_member_after_another_keeps_the_order_of_each_key(place, tmp_path, s
     """With a single member nobody else explains an event that comes too early."""
     report = storm(place, tmp_path, seed=seed, kills=5, events=2_000, members=1)
     assert not report.violations, str(report)
+
+
+@pytest.mark.slow
+def test_in_one_process_a_handler_that_leaves_and_comes_back_loses_repeats_and_swaps_nothing(
+    tmp_path, seed
+):
+    report = alone(tmp_path, seed=seed, events=6_000, leaves=30)
+    assert not report.violations, str(report)
+    assert (report.events, report.lost, report.duplicates) == (6_000, 0, 0)

@@ -34,3 +34,25 @@ def test_what_arrives_for_a_member_that_has_just_been_cancelled_is_given_back():
     assert broker.released == late
     assert (broker.acked, handled) == ([], [])
     assert len(broker.sessions) == 1, "the session broke down"
+
+
+def test_it_is_not_given_to_the_member_that_has_just_followed():
+    dispatcher = InlineDispatcher()
+    handled = []
+    one, following = member(dispatcher), member(dispatcher, handled.append)
+    late = [delivery(1), delivery(2)]
+
+    def cancel_and_subscribe_meanwhile():
+        one.remove(one.bindings[0])
+        loop.remove(one)
+        loop.add(following)
+        return late
+
+    broker = ScriptedBroker(cancel_and_subscribe_meanwhile)
+    loop = loop_of(broker, dispatcher)
+    broker.on_settle = lambda settlement: loop.drain(float("inf"))
+
+    play(loop, one)
+
+    assert broker.released == late
+    assert handled == []
