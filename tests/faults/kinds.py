@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from tests.conformance import kafka, rabbitmq
+from tests.conformance import rabbitmq
 from tests.servers import Nats, Postgres, RabbitMQ, Redis, Server
 from tests.transports import nats_streams
-from tests.transports.kafka_server import BusKafka
 
 #: Of every server here.
 PASSWORD = "first-secret"
@@ -78,6 +77,5 @@ KINDS = {
     "nats": Kind(Nats, wipe=lambda server: nats_streams.delete_all(server.url)),
     "rabbitmq": Kind(RabbitMQ, wipe=_empty, let_in_by=_change_user, renew=_empty, recovery=35.0),
     "postgres": Kind(Postgres, wipe=_drop_tables, let_in_by=_change_role),
-    "kafka": Kind(BusKafka, wipe=kafka.empty, renew=kafka.empty, recovery=9.0),
 }
 SERVERS = [pytest.param(KINDS[n], id=n, marks=getattr(pytest.mark, n)) for n in KINDS]

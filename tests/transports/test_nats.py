@@ -526,14 +526,14 @@ def test_a_parked_event_is_delivered_when_it_is_due(buses: Buses, url: str) -> N
 
 
 def test_only_what_is_old_and_settled_by_all_is_removed(buses: Buses, url: str) -> None:
-    bus = buses(retention=timedelta(seconds=0.2))
+    bus = buses(retention=timedelta(seconds=3))
     received = Received()
     bus.subscribe("a.b", received)
     bus._engine.transport.declare(SubscriptionId("slow", "a.*"), "earliest")
     bus.publish_many(("a.b", number) for number in range(100))
     received.wait(100)
     assert bus.join(10)
-    time.sleep(0.3)
+    time.sleep(3.1)  # What is young is to stay so until the end, on a busy machine, too.
     bus.publish("a.b", "young")
 
     bus._engine.transport.maintain()
