@@ -214,9 +214,11 @@ def test_everything_that_is_stuck_shares_one_deadline(url):
     bus.subscribe("a.b", gate, name="h")
     bus.publish("a.b")
     gate.wait_reached()
-    stuck = threading.Event()
-    bus._engine.transport.publish = lambda *arguments, **keywords: stuck.wait(20)
+    sending, stuck = threading.Event(), threading.Event()
+    bus._engine.transport.publish = lambda *_, **__: sending.set() or stuck.wait(20)
     future = bus.publish_soon("a.b")
+    # What is queued from here on is not on its way together with the first one.
+    assert sending.wait(20)
     thread, _ = in_thread(lambda: bus.publish("a.b"))
     queued = [bus.publish_soon("a.b") for _ in range(10)]
     with within(0.3):

@@ -20,7 +20,7 @@ from eventbus.transports.kafka import KafkaTransport, names
 from tests.conformance import kafka
 from tests.conformance.target import Gate, Received, fail, in_threads, wait_for
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.preview]
 
 SETTINGS = Settings(prefix="", lease=30.0, retention=604_800.0, publish_timeout=5.0)
 

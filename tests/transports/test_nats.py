@@ -407,6 +407,8 @@ def test_a_closing_member_leaves_new_events_to_its_peers(buses: Buses) -> None:
     peer.subscribe("a.b", received)
     closed = threading.Thread(target=closing.close)
     closed.start()
+    # Closing has begun for the server, too.
+    wait_for(lambda: not closing._engine.loops[0]._attached)
     began = time.monotonic()
     peer.publish_many([("a.b", n) for n in range(50)])
     received.wait_for_payloads(range(50))
