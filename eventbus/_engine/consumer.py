@@ -419,6 +419,8 @@ class ConsumerLoop:
         self._limited = any(m.id not in budgets for m in self.members if m.may_fetch)
         if self._commands or (self._deadlines and not draining):
             return
+        if isinstance(consumer, GroupConsumer):
+            self._say_whether_connected(consumer)
         if not budgets:
             if isinstance(consumer, GroupConsumer):
                 consumer.serve()
@@ -431,6 +433,14 @@ class ConsumerLoop:
                 member.last_fetch = now
         for id, deliveries in fetched:
             self._admit(id, deliveries, budgets[id].events)
+
+    def _say_whether_connected(self, consumer: GroupConsumer) -> None:
+        connected = consumer.connected
+        for member in self.members:
+            if connected and member.state == "connecting":
+                member.state = "running"
+            elif not connected and member.state == "running":
+                member.state = "connecting"
 
     def _budgets(self) -> dict[SubscriptionId, Budget]:
         budgets: dict[SubscriptionId, Budget] = {}

@@ -111,6 +111,26 @@ class Commits:
         with suppress(TransportError):
             self.now(shares, clean)
 
+    def last(self, seconds: float) -> bool:
+        """Commit all, given back in order, before the client is closed; `False` if nobody answers.
+
+        Not `now`: that waits for as long as a session lasts.
+        """
+        deadline = monotonic() + seconds
+        if self._answered(deadline):
+            positions = _positions(self._shares.values(), True)
+            with suppress(KafkaException):
+                if positions:
+                    self._client.commit(offsets=positions, asynchronous=True)
+                    self._sent_at = monotonic()
+        return self._answered(deadline)
+
+    def _answered(self, deadline: float) -> bool:
+        while self._sent_at is not None and monotonic() < deadline:
+            # What comes meanwhile is not committed, so it comes again.
+            self._client.poll(0.01)
+        return self._sent_at is None
+
     def now(self, shares: Iterable[Share], clean: bool = False) -> None:
         """Commit and wait for it.
 

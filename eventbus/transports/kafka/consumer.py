@@ -31,6 +31,10 @@ logger = logging.getLogger("eventbus.consumer")
 
 #: Seconds of one wait for messages: the client's own cannot be ended by another thread.
 SLICE = 0.02
+#: Seconds between the news that no broker answers and an answer that is later than that.
+AGAIN = 0.2
+#: Seconds for the last commit.
+FAREWELL = 1.0
 #: Messages that are taken in without room for them before the client is told to stop fetching.
 SURPLUS = 200
 #: Seconds that running handlers get when their partition is taken away.
@@ -158,12 +162,12 @@ class KafkaConsumer:
         client, self._client = self._client, None
         if client is None:
             return
-        if self._trouble.down:
-            # It waits for an answer to what it has asked.
-            Thread(target=_close, args=(client,), daemon=True).start()
-            return
-        self._give_up(list(self._shares.values()))
-        _close(client)
+        commits = self._commits
+        if commits is not None and not self._trouble.down and commits.last(FAREWELL):
+            _close(client)
+        else:
+            # It would wait for an answer to what it has asked.
+            Thread(target=_close, args=(client,), name="kafka-close", daemon=True).start()
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -267,7 +271,15 @@ class KafkaConsumer:
             assert self._client is not None
             self._client.resume(self._client.assignment())
 
+    @property
+    def connected(self) -> bool:
+        """Whether brokers answer, as far as is known."""
+        return not self._trouble.down
+
     def _check(self) -> None:
+        if self._trouble.down and self._catalogue.looked_at > self._trouble.down_at + AGAIN:
+            # Without events and commits nothing else tells.
+            self._trouble.works()
         self._trouble.check()
         if self._failure is not None:
             raise self._failure
@@ -385,6 +397,7 @@ class KafkaConsumer:
 
     def _lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """Called by the client: a peer may have them already, so nothing is committed."""
+        self._trouble.silent()
         self._forget(partitions)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:

@@ -36,7 +36,7 @@ class Options:
             "socket.connection.setup.timeout.ms": 4_000,
             "socket.timeout.ms": 10_000,
             "reconnect.backoff.ms": 100,
-            "reconnect.backoff.max.ms": 1_000,
+            "reconnect.backoff.max.ms": 500,
             "topic.metadata.refresh.fast.interval.ms": 50,
         }
         if config.username:
