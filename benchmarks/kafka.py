@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -20,7 +20,8 @@ from eventbus.transports.kafka import frames
 from eventbus.transports.kafka.options import Options
 from eventbus.wire import decode, encode
 
-from .measure import Figure, in_turns, payload, rate
+from .bus_side import median_wait, publish_many, publish_singly
+from .measure import Figure, delayed, payload, rated
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docker"))
 
@@ -61,18 +62,13 @@ class _Measures:
         return Consumer(self._options.consumer(group))
 
     def figures(self) -> Iterator[Figure]:
-        yield self._rated("kafka: one publish / raw produce", self._single, self._single_raw, 0.85)
-        yield self._rated("kafka: publish_many / raw batches", self._many, self._many_raw, 0.7)
-        yield self._rated(
+        yield rated("kafka: one publish / raw produce", self._single, self._single_raw, 0.85)
+        yield rated("kafka: publish_many / raw batches", self._many, self._many_raw, 0.7)
+        yield rated(
             "kafka: consume through the pool / raw batches", self._consume, self._consume_raw, 0.25
         )
-        yield self._latency()
-
-    def _rated(
-        self, name: str, ours: Callable[[], float], floor: Callable[[], float], target: float
-    ) -> Figure:
-        mine, raw, ratio = in_turns(ours, floor)
-        return Figure(name, rate(mine), rate(raw), ratio, f">= {target}")
+        name = "kafka: publish to handled, p50 / raw poll"
+        yield delayed(name, self._wait, self._wait_raw)
 
     # -- publishing --------------------------------------------------------------------------
 
@@ -99,11 +95,7 @@ class _Measures:
     def _single(self) -> float:
         topic = next(_topics)
         with self._bus() as bus:
-            bus.publish(topic, payload(0))
-            begun = time.perf_counter()
-            for number in range(SINGLES):
-                bus.publish(topic, payload(number))
-            return SINGLES / (time.perf_counter() - begun)
+            return publish_singly(bus, topic, SINGLES)
 
     def _single_raw(self) -> float:
         topic = self._made()
@@ -117,10 +109,7 @@ class _Measures:
     def _many(self) -> float:
         topic = next(_topics)
         with self._bus() as bus:
-            bus.publish(topic, payload(0))
-            begun = time.perf_counter()
-            bus.publish_many((topic, payload(number)) for number in range(COUNT))
-            return COUNT / (time.perf_counter() - begun)
+            return publish_many(bus, topic, COUNT)
 
     def _many_raw(self) -> float:
         topic = self._made()
@@ -183,21 +172,10 @@ class _Measures:
 
     # -- latency -----------------------------------------------------------------------------
 
-    def _latency(self) -> Figure:
-        mine, raw, ratio = in_turns(self._wait, self._wait_raw)
-        name = "kafka: publish to handled, p50 / raw poll"
-        return Figure(name, f"{mine:.0f} us", f"{raw:.0f} us", ratio, "<= 1.5")
-
     def _wait(self) -> float:
         topic = self._made()
-        waits: list[float] = []
         with self._bus() as publisher, self._bus() as bus:
-            bus.subscribe(topic, lambda e: waits.append(time.perf_counter() - e.payload), name="h")
-            for _ in range(SLOW):
-                time.sleep(PAUSE)
-                publisher.publish(topic, time.perf_counter())
-            bus.join()
-        return statistics.median(waits) * 1e6
+            return median_wait(publisher, bus, topic, count=SLOW, pause=PAUSE)
 
     def _wait_raw(self) -> float:
         """Publishing and handling in threads of one process, as above."""

@@ -48,6 +48,20 @@ def in_turns(
     )
 
 
+def rated(
+    name: str, ours: Callable[[], float], floor: Callable[[], float], target: float
+) -> Figure:
+    """The line of two rates, of which ours shall be at least `target` times the floor's."""
+    mine, raw, ratio = in_turns(ours, floor)
+    return Figure(name, rate(mine), rate(raw), ratio, f">= {target}")
+
+
+def delayed(name: str, ours: Callable[[], float], floor: Callable[[], float]) -> Figure:
+    """The line of two delays in microseconds."""
+    mine, raw, ratio = in_turns(ours, floor)
+    return Figure(name, f"{mine:.0f} us", f"{raw:.0f} us", ratio, "<= 1.5")
+
+
 @contextmanager
 def scratch() -> Iterator[str]:
     """A path for a database that is gone afterwards."""

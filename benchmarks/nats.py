@@ -30,7 +30,8 @@ from eventbus.transports.base import Record
 from eventbus.transports.nats import frames
 from eventbus.wire import decode, encode
 
-from .measure import Figure, in_turns, payload, rate
+from .bus_side import median_wait, publish_many, publish_singly
+from .measure import Figure, delayed, payload, rated
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docker"))
 
@@ -97,25 +98,19 @@ class _Measures:
         self._raw(_emptied)
 
     def figures(self) -> Iterator[Figure]:
-        yield self._rated(
-            "one publish / raw publish awaited", self._single, self._single_raw, 0.8
+        yield rated(
+            "nats: one publish / raw publish awaited", self._single, self._single_raw, 0.8
         )
-        yield self._rated(
-            "publish_many / raw publishes gathered", self._many, self._many_raw, 0.7
+        yield rated(
+            "nats: publish_many / raw publishes gathered", self._many, self._many_raw, 0.7
         )
-        yield self._rated("8 publishing threads / one", self._threads, self._single, 3.0)
-        yield self._rated(
-            "consume through the pool / raw fetch + ack", self._consume, self._consume_raw, 0.5
+        yield rated("nats: 8 publishing threads / one", self._threads, self._single, 3.0)
+        yield rated(
+            "nats: consume through the pool / raw fetch + ack",
+            self._consume, self._consume_raw, 0.5,
         )
-        mine, raw, ratio = in_turns(self._wait, self._wait_raw)
         name = "nats: publish to handled, p50 / raw fetch"
-        yield Figure(name, f"{mine:.0f} us", f"{raw:.0f} us", ratio, "<= 1.5")
-
-    def _rated(
-        self, name: str, ours: Callable[[], float], floor: Callable[[], float], target: float
-    ) -> Figure:
-        mine, raw, ratio = in_turns(ours, floor)
-        return Figure(f"nats: {name}", rate(mine), rate(raw), ratio, f">= {target}")
+        yield delayed(name, self._wait, self._wait_raw)
 
     # -- publishing --------------------------------------------------------------------------
 
@@ -125,19 +120,7 @@ class _Measures:
     def _threads(self, count: int = THREADS) -> float:
         self._reset()
         with self._bus() as bus:
-            bus.publish(TYPE, payload(0))
-
-            def publish() -> None:
-                for number in range(SINGLES):
-                    bus.publish(TYPE, payload(number))
-
-            threads = [threading.Thread(target=publish) for _ in range(count)]
-            begun = time.perf_counter()
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            return count * SINGLES / (time.perf_counter() - begun)
+            return publish_singly(bus, TYPE, SINGLES, count)
 
     def _single_raw(self) -> float:
         async def publish(stream: JetStreamContext) -> float:
@@ -152,10 +135,7 @@ class _Measures:
     def _many(self) -> float:
         self._reset()
         with self._bus() as bus:
-            bus.publish(TYPE, payload(0))
-            begun = time.perf_counter()
-            bus.publish_many((TYPE, payload(number)) for number in range(COUNT))
-            return COUNT / (time.perf_counter() - begun)
+            return publish_many(bus, TYPE, COUNT)
 
     def _many_raw(self) -> float:
         async def publish(stream: JetStreamContext) -> float:
@@ -197,14 +177,8 @@ class _Measures:
 
     def _wait(self) -> float:
         self._reset()
-        waits: list[float] = []
         with self._bus() as publisher, self._bus() as bus:
-            bus.subscribe(TYPE, lambda e: waits.append(time.perf_counter() - e.payload), name="h")
-            for _ in range(SLOW):
-                time.sleep(PAUSE)
-                publisher.publish(TYPE, time.perf_counter())
-            bus.join()
-        return statistics.median(waits) * 1e6
+            return median_wait(publisher, bus, TYPE, count=SLOW, pause=PAUSE)
 
     def _wait_raw(self) -> float:
         """Publishing and handling in threads of one process, as above."""

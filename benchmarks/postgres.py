@@ -6,18 +6,18 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 
 import psycopg
 
 from eventbus import Event, EventBus
 
 from . import postgres_floor as floor
+from .bus_side import publish_singly
 from .latency import waits
-from .measure import Figure, in_turns, payload, rate
+from .measure import Figure, payload, rate, rated
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docker"))
 
@@ -99,9 +99,8 @@ def _publish_many(server: Server) -> Figure:
         with server.bus() as bus:
             return _fill(bus)
 
-    mine, raw, ratio = in_turns(ours, lambda: _fill_raw(server))
     name = "postgres: publish_many / raw inserts of 1,000"
-    return Figure(name, rate(mine), rate(raw), ratio, ">= 0.7")
+    return rated(name, ours, lambda: _fill_raw(server), 0.7)
 
 
 def _single_raw(server: Server) -> float:
@@ -117,35 +116,17 @@ def _single(server: Server, threads: int = 1) -> float:
     server.empty()
     with server.bus() as bus:
         bus.subscribe(floor.TOPIC, _ignore, name="ignore").cancel()
-        bus.publish(floor.TOPIC, payload(0))
-
-        def publish() -> None:
-            for number in range(SINGLES):
-                bus.publish(floor.TOPIC, payload(number))
-
-        return threads * SINGLES / _timed([publish] * threads)
-
-
-def _timed(actions: list[Callable[[], None]]) -> float:
-    workers = [Thread(target=action) for action in actions]
-    begun = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return time.perf_counter() - begun
+        return publish_singly(bus, floor.TOPIC, SINGLES, threads)
 
 
 def _single_publish(server: Server) -> Figure:
-    mine, raw, ratio = in_turns(lambda: _single(server), lambda: _single_raw(server))
     name = "postgres: one publish / raw insert + commit"
-    return Figure(name, rate(mine), rate(raw), ratio, ">= 0.8")
+    return rated(name, lambda: _single(server), lambda: _single_raw(server), 0.8)
 
 
 def _many_threads(server: Server) -> Figure:
-    mine, raw, ratio = in_turns(lambda: _single(server, THREADS), lambda: _single(server))
     name = "postgres: 8 publishing threads / one"
-    return Figure(name, rate(mine), rate(raw), ratio, ">= 3.0")
+    return rated(name, lambda: _single(server, THREADS), lambda: _single(server), 3.0)
 
 
 # -- consuming -----------------------------------------------------------------------------------
@@ -170,9 +151,8 @@ def _consume(server: Server, count: int = COUNT) -> float:
 
 
 def _consuming(server: Server) -> Figure:
-    mine, raw, ratio = in_turns(lambda: _consume(server), lambda: _consume_raw(server))
     name = "postgres: consume through the pool / raw claim + delete"
-    return Figure(name, rate(mine), rate(raw), ratio, ">= 0.5")
+    return rated(name, lambda: _consume(server), lambda: _consume_raw(server), 0.5)
 
 
 def _backlog(server: Server) -> Figure:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from eventbus import Event, EventBus
 from eventbus.transports.rabbitmq import names
 from eventbus.wire import decode, encode
 
-from .measure import Figure, in_turns, payload, rate
+from .bus_side import median_wait, publish_many, publish_singly
+from .measure import Figure, delayed, payload, rated
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docker"))
 
@@ -120,39 +121,22 @@ class _Measures:
 
     def figures(self) -> Iterator[Figure]:
         name = "rabbitmq: one publish / raw basic_publish with confirms"
-        yield self._rated(name, self._single, self._single_raw, 0.8)
+        yield rated(name, self._single, self._single_raw, 0.8)
         name = "rabbitmq: publish_many / raw pipelined, 1,000 at a time"
-        yield self._rated(name, self._many, self._many_raw, 0.7)
+        yield rated(name, self._many, self._many_raw, 0.7)
         name = "rabbitmq: consume through the pool / raw, acks in batches"
-        yield self._rated(name, self._consume, self._consume_raw, 0.5)
+        yield rated(name, self._consume, self._consume_raw, 0.5)
         name = "rabbitmq: 8 publishing threads / one"
-        yield self._rated(name, lambda: self._single(THREADS), self._single, 3.0)
-        yield self._latency()
-
-    def _rated(
-        self, name: str, ours: Callable[[], float], floor: Callable[[], float], target: float
-    ) -> Figure:
-        mine, raw, ratio = in_turns(ours, floor)
-        return Figure(name, rate(mine), rate(raw), ratio, f">= {target}")
+        yield rated(name, lambda: self._single(THREADS), self._single, 3.0)
+        name = "rabbitmq: publish to handled, p50 / raw basic_consume"
+        yield delayed(name, self._wait, self._wait_raw)
 
     # -- publishing --------------------------------------------------------------------------
 
     def _single(self, threads: int = 1) -> float:
         self._empty()
         with self._bus() as bus:
-            bus.publish(TYPE, payload(0))
-
-            def publish() -> None:
-                for number in range(SINGLES):
-                    bus.publish(TYPE, payload(number))
-
-            workers = [threading.Thread(target=publish) for _ in range(threads)]
-            begun = time.perf_counter()
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
-            return threads * SINGLES / (time.perf_counter() - begun)
+            return publish_singly(bus, TYPE, SINGLES, threads)
 
     def _single_raw(self) -> float:
         self._empty()
@@ -167,10 +151,7 @@ class _Measures:
     def _many(self) -> float:
         self._empty()
         with self._bus() as bus:
-            bus.publish(TYPE, payload(0))
-            begun = time.perf_counter()
-            bus.publish_many((TYPE, payload(number)) for number in range(COUNT))
-            return COUNT / (time.perf_counter() - begun)
+            return publish_many(bus, TYPE, COUNT)
 
     def _many_raw(self) -> float:
         self._empty()
@@ -211,23 +192,10 @@ class _Measures:
 
     # -- latency -----------------------------------------------------------------------------
 
-    def _latency(self) -> Figure:
-        mine, raw, ratio = in_turns(self._wait, self._wait_raw)
-        name = "rabbitmq: publish to handled, p50 / raw basic_consume"
-        return Figure(name, f"{mine:.0f} us", f"{raw:.0f} us", ratio, "<= 1.5")
-
     def _wait(self) -> float:
         self._empty()
-        waits: list[float] = []
         with self._bus() as publisher, self._bus() as bus:
-            bus.subscribe(
-                TYPE, lambda e: waits.append(time.perf_counter() - e.payload), name="ignore"
-            )
-            for _ in range(SLOW):
-                time.sleep(PAUSE)
-                publisher.publish(TYPE, time.perf_counter())
-            bus.join()
-        return statistics.median(waits) * 1e6
+            return median_wait(publisher, bus, TYPE, count=SLOW, pause=PAUSE)
 
     def _wait_raw(self) -> float:
         """Publishing and handling in threads of one process, as above."""

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from eventbus.transports.base import Record
 from eventbus.transports.redis import frames
 from eventbus.wire import decode, encode
 
-from .measure import Figure, in_turns, payload, rate
+from .bus_side import median_wait, publish_many, publish_singly
+from .measure import Figure, delayed, payload, rated
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docker"))
 
@@ -57,32 +58,23 @@ class _Measures:
             yield bus
 
     def figures(self) -> Iterator[Figure]:
-        yield self._rated("redis: one publish / raw XADD", self._single, self._single_raw, 0.8)
-        yield self._rated(
+        yield rated("redis: one publish / raw XADD", self._single, self._single_raw, 0.8)
+        yield rated(
             "redis: publish_many / raw pipelines", self._many, self._many_raw, 0.7
         )
-        yield self._rated(
+        yield rated(
             "redis: consume through the pool / raw XREADGROUP + XACK", self._consume,
             self._consume_raw, 0.5,
         )
-        yield self._latency()
-
-    def _rated(
-        self, name: str, ours: Callable[[], float], floor: Callable[[], float], target: float
-    ) -> Figure:
-        mine, raw, ratio = in_turns(ours, floor)
-        return Figure(name, rate(mine), rate(raw), ratio, f">= {target}")
+        name = "redis: publish to handled, p50 / raw blocking XREADGROUP"
+        yield delayed(name, self._wait, self._wait_raw)
 
     # -- publishing --------------------------------------------------------------------------
 
     def _single(self) -> float:
         self._client.flushall()
         with self._bus() as bus:
-            bus.publish(TYPE, payload(0))
-            begun = time.perf_counter()
-            for number in range(SINGLES):
-                bus.publish(TYPE, payload(number))
-            return SINGLES / (time.perf_counter() - begun)
+            return publish_singly(bus, TYPE, SINGLES)
 
     def _single_raw(self) -> float:
         self._client.flushall()
@@ -94,10 +86,7 @@ class _Measures:
     def _many(self) -> float:
         self._client.flushall()
         with self._bus() as bus:
-            bus.publish(TYPE, payload(0))
-            begun = time.perf_counter()
-            bus.publish_many((TYPE, payload(number)) for number in range(COUNT))
-            return COUNT / (time.perf_counter() - begun)
+            return publish_many(bus, TYPE, COUNT)
 
     def _many_raw(self) -> float:
         self._client.flushall()
@@ -143,21 +132,10 @@ class _Measures:
 
     # -- latency -----------------------------------------------------------------------------
 
-    def _latency(self) -> Figure:
-        mine, raw, ratio = in_turns(self._wait, self._wait_raw)
-        name = "redis: publish to handled, p50 / raw blocking XREADGROUP"
-        return Figure(name, f"{mine:.0f} us", f"{raw:.0f} us", ratio, "<= 1.5")
-
     def _wait(self) -> float:
         self._client.flushall()
-        waits: list[float] = []
         with self._bus() as publisher, self._bus() as bus:
-            bus.subscribe(TYPE, lambda e: waits.append(time.perf_counter() - e.payload), name="h")
-            for _ in range(SLOW):
-                time.sleep(PAUSE)
-                publisher.publish(TYPE, time.perf_counter())
-            bus.join()
-        return statistics.median(waits) * 1e6
+            return median_wait(publisher, bus, TYPE, count=SLOW, pause=PAUSE)
 
     def _wait_raw(self) -> float:
         """Publishing and handling in threads of one process, as above."""

@@ -89,6 +89,8 @@ class ConsumerLoop:
         self._settle_at = 0.0
         self._stuck = False
         self._consumer: Consumer | None = None
+        #: The same, if it is one of these; found out once, for it takes longer than a turn may.
+        self._group: GroupConsumer | None = None
         self._deadlines: list[float] = []
         self._over = False
         self._thread: Thread | None = None
@@ -187,8 +189,8 @@ class ConsumerLoop:
         # What is done but not settled is ours, too: it must not be handed over once more.
         undone = self._outcomes.settlement
         consumer = self._transport.consumer([*self._held(), *undone.acks, *undone.releases])
-        if isinstance(consumer, GroupConsumer):
-            group = consumer
+        group = self._group = consumer if isinstance(consumer, GroupConsumer) else None
+        if group is not None:
             group.surrender = lambda concerned, seconds: self._surrender(group, concerned, seconds)
         self._consumer = consumer
         self._attached.clear()
@@ -422,8 +424,8 @@ class ConsumerLoop:
         if isinstance(consumer, GroupConsumer):
             self._say_whether_connected(consumer)
         if not budgets:
-            if isinstance(consumer, GroupConsumer):
-                consumer.serve()
+            if self._group is not None:
+                self._group.serve()
             self._wakeup.wait(timeout)
             return
         fetched = consumer.fetch(budgets, timeout)

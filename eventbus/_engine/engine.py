@@ -294,7 +294,7 @@ class Engine:
 
     def counters(self) -> Counters:
         """Of all subscriptions, also of those that were cancelled: counters never go back."""
-        return Counters.total([Counters(), *(loop.counters() for loop in tuple(self.loops))])
+        return Counters.total(loop.counters() for loop in tuple(self.loops))
 
     # -- ending ------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from eventbus import Event, EventBus, PublishError
+from eventbus.errors import TransportUnavailable
 from eventbus.transports.base import Budget, Record, Settlement, SubscriptionId
 from tests.conformance.target import QUICK, Gate, Received, fail, in_threads, wait_for
 from tests.servers import Nats
@@ -256,6 +257,34 @@ def test_a_deleted_stream_is_made_again(buses: Buses, url: str) -> None:
     literal.wait_for_payloads([1, 2])
     wild.wait_for_payloads([1, 2])
     assert bus.stats().topology_lost == 2
+
+
+@pytest.mark.parametrize("what", ["everything", "the stream", "the consumer"])
+def test_one_of_several_members_tells_of_a_loss(buses: Buses, url: str, what: str) -> None:
+    transports = [buses()._engine.transport for _ in range(3)]
+    told: list[bool] = []
+
+    def declare(number: int) -> None:
+        while True:
+            try:
+                told.append(transports[number].declare(LITERAL, "latest"))
+                return
+            except TransportUnavailable:  # Another one changes the streams just now.
+                continue
+
+    for _ in range(5):
+        for number in range(3):
+            declare(number)
+        told.clear()
+        if what == "everything":
+            nats_streams.delete_all(url)
+        elif what == "the stream":
+            nats_streams.api(url, ("STREAM.DELETE.eventbus", None))
+        else:
+            nats_streams.api(url, ("CONSUMER.DELETE.eventbus.g,a=b", None))
+        in_threads(3, declare)
+
+        assert sorted(told) == [False, False, True]
 
 
 def test_a_wiped_server_is_noticed_and_everything_after_that_arrives(

@@ -14,6 +14,7 @@ import pytest
 from eventbus import AuthenticationError, EventBus, PublishError, TopologyError
 from eventbus.errors import ConfigurationError
 from eventbus.transports.base import Settlement
+from eventbus.transports.postgres import link
 from tests.conformance.target import Received, wait_for
 from tests.servers import Postgres, make_certificates
 from tests.transports.postgres_kit import Kit, fetch
@@ -255,6 +256,29 @@ def test_a_setting_of_the_role_does_no_harm(kit: Kit, name: str, value: str) -> 
     finally:
         kit.sql.execute("SET default_transaction_read_only = off")
         kit.sql.execute(f"ALTER ROLE bus RESET {name}")
+
+
+def test_a_timeout_of_the_role_that_is_too_short_for_preparing_is_outlasted(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.bus().topics()
+    execute, cancelled = link._Connection.execute, []
+
+    def slow(connection: Any, sql: str, *values: Any, **options: Any) -> Any:
+        preparing = sql.startswith(("SELECT pg_backend_pid", "SET statement_timeout"))
+        if preparing and cancelled.count(sql) < 2:
+            cancelled.append(sql)
+            raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+        return execute(connection, sql, *values, **options)
+
+    monkeypatch.setattr(link._Connection, "execute", slow)
+    bus, received = kit.bus(), Received()
+    bus.subscribe("a.b", received)
+    bus.publish("a.b", 1)
+    received.wait_for_payloads([1])
+
+    assert len(cancelled) >= 4
+    assert bus.stats().reconnects == 0
 
 
 def test_a_read_only_server_is_waited_for(kit: Kit) -> None:

@@ -60,11 +60,16 @@ class Registry:
         #: What members here last knew of their streams: by name, its creation and how far all
         #: was settled. It tells a wiped server, and mends a deleted consumer without a gap.
         self.seen: dict[SubscriptionId, dict[str, tuple[str, int]]] = {}
+        #: Births of these subscriptions, as they last knew them.
+        self._births: dict[SubscriptionId, float] = {}
 
     async def declare(self, link: Link, id: SubscriptionId, start_from: StartFrom) -> bool:
         """See `Transport.declare`; a consumer that has vanished alone is made again, too."""
         found = await self._streams(link, id)
-        record, born = await self._birth(link, id, start_from, found)
+        record, number = await self._birth(link, id, start_from, found)
+        born = number == 0
+        # Of what went before a birth that is news to us, a peer has told.
+        told = self._births.get(id, record.created_at) != record.created_at
         before = self.seen.get(id, {})
         lost = False
         for stream in found:
@@ -72,7 +77,10 @@ class Registry:
             if await consumers.ensure(link, stream, id, self._lease, policy):
                 lost = lost or stream.name in record.streams or stream.name in before
         self.seen[id] = {stream.name: _known(stream, before) for stream in found}
-        return born or lost
+        self._births[id] = record.created_at
+        if born or told or not lost:
+            return born
+        return await _first_to_tell(link, record, number)
 
     async def _streams(self, link: Link, id: SubscriptionId) -> list[Stream]:
         if not is_literal(id.pattern):
@@ -83,10 +91,10 @@ class Registry:
 
     async def _birth(
         self, link: Link, id: SubscriptionId, start_from: StartFrom, found: Sequence[Stream]
-    ) -> tuple[Record, bool]:
-        """The record as it is, or a new one, with whether it is new."""
-        if (record := await get(link, id)) is not None:
-            return record, False
+    ) -> tuple[Record, int]:
+        """The record as it is, and the number of its last change; or a new one, and 0."""
+        if (there := await _last(link, id)) is not None:
+            return there
         record = Record(
             *id, time.time(), start_from, {stream.name: stream.created for stream in found}
         )
@@ -94,11 +102,11 @@ class Registry:
         try:
             await link.stored(names.subscription(id), _encode(record), {EXPECTED: "0"})
         except Refused as error:
-            existing = await get(link, id)
-            if error.code != OTHER_LAST or existing is None:
+            there = await _last(link, id)
+            if error.code != OTHER_LAST or there is None:
                 raise
-            return existing, False
-        return record, True
+            return there
+        return record, 0
 
     def _policy(self, record: Record, stream: Stream, born: bool) -> dict[str, Any]:
         """Where a missing consumer has to begin."""
@@ -118,6 +126,7 @@ class Registry:
         if await get(link, id) is None:
             return False
         self.seen.pop(id, None)
+        self._births.pop(id, None)
         durable = names.durable(id)
         found = await streams.event_streams(link)
         requests: list[tuple[str, object]] = [
@@ -145,8 +154,28 @@ def _known(stream: Stream, before: dict[str, tuple[str, int]]) -> tuple[str, int
 
 async def get(link: Link, id: SubscriptionId) -> Record | None:
     """The record of a subscription; `None` if it does not exist."""
+    found = await _last(link, id)
+    return None if found is None else found[0]
+
+
+async def _last(link: Link, id: SubscriptionId) -> tuple[Record, int] | None:
+    """The record, and the number of its last change."""
     found = await reader.last(link, names.STATE, names.subscription(id))
-    return None if found is None else _decode(found.data)
+    return None if found is None else (_decode(found.data), found.sequence)
+
+
+async def _first_to_tell(link: Link, record: Record, number: int) -> bool:
+    """Whether no other member has made the same consumers again: several may, at the same time.
+
+    Each stores the record once more, upon the change that it knew before: the server takes one.
+    """
+    try:
+        await link.stored(names.subscription(record.id), _encode(record), {EXPECTED: str(number)})
+    except Refused as error:
+        if error.code != OTHER_LAST:
+            raise
+        return False
+    return True
 
 
 async def all_records(link: Link) -> list[Record]:

@@ -247,7 +247,7 @@ class Link:
             self._look_for_pooler()
             if not self.pooled:
                 settings = self._settings.items()
-                self._connection.execute("; ".join(f"SET {n} = '{v}'" for n, v in settings))
+                self._insist("; ".join(f"SET {n} = '{v}'" for n, v in settings))
         except _BROKEN as error:
             self.close()
             raise translate(error, self.name, sent=False) from error
@@ -282,11 +282,21 @@ class Link:
         _connecting.until = self._until
         return _Connection.connect(autocommit=True, **arguments)
 
+    def _insist(self, sql: str) -> psycopg.Cursor[Any]:
+        """Execute in a new session, in which the role's own `statement_timeout` still counts."""
+        assert self._connection is not None
+        while True:
+            try:
+                return self._connection.execute(sql)
+            except psycopg.errors.QueryCanceled:
+                if monotonic() >= self._until:
+                    raise
+
     def _look_for_pooler(self) -> None:
         """A pooler makes up the number of the process that it announces."""
         assert self._connection is not None
         self._connection.prepare_threshold = None
-        row = self._connection.execute("SELECT pg_backend_pid()").fetchone()
+        row = self._insist("SELECT pg_backend_pid()").fetchone()
         self.pooled = row != (self._connection.pgconn.backend_pid,)
         if not self.pooled:
             self._connection.prepare_threshold = 2

@@ -174,10 +174,7 @@ class RedisConsumer:
                     for delivery in self._claims.take(self._link, source, room):
                         self._keep(source, delivery)
             dirty = [source for source in sources if source in self._dirty]
-            room = self._room(id, budget)
-            if dirty and room > 0:
-                each = -(-room // len(dirty))
-                asked += [(source, each) for source in dirty]
+            asked += _shares(dirty, self._room(id, budget))
         if asked:
             self._read_new(asked)
 
@@ -240,12 +237,10 @@ class RedisConsumer:
 
     def _few_wanted(self, budgets: Mapping[SubscriptionId, Budget]) -> list[tuple[Source, int]]:
         """What is asked for before it is read which of the streams have rung."""
-        found = []
+        found: list[tuple[Source, int]] = []
         for id, budget in budgets.items():
             sources = [s for s in self._wanted(id, budget) if s not in self._dirty]
-            room = self._room(id, budget)
-            if sources and room > 0:
-                found += [(source, -(-room // len(sources))) for source in sources]
+            found += _shares(sources, self._room(id, budget))
         old = any(source in self._claims for source, _ in found)
         return found if len(found) <= FEW and not old else []
 
@@ -371,6 +366,11 @@ class RedisConsumer:
     def close(self) -> None:
         self._bell.close()
         self._link.close()
+
+
+def _shares(sources: Sequence[Source], room: int) -> list[tuple[Source, int]]:
+    """How many entries to ask each of them for."""
+    return [(source, -(-room // len(sources))) for source in sources] if room > 0 else []
 
 
 def _affordable(deliveries: Sequence[Delivery], budget: Budget) -> int:
