@@ -233,6 +233,7 @@ def _parked(record: DeadRecord) -> Parked:
     return Parked(
         subscription=record.subscription, handler=record.handler, topic=record.topic,
         data=record.data, key=record.key, attempt=1, due=datetime.now(timezone.utc),
+        origin=record.id,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta, timezone
 from traceback import TracebackException, format_exception_only
+from uuid import UUID, uuid5
 
 from .._ids import new_id
 from ..errors import Reject, RetryLater, SerializationError
@@ -19,6 +20,8 @@ logger = logging.getLogger("eventbus.handler")
 MAX_ERROR = 4_096
 #: Characters kept of a traceback, from its end, where the cause stands.
 MAX_TRACEBACK = 16_384
+#: Dead letters' own namespace (RFC 9562, section 5.5).
+_LETTERS = UUID("5c0d5f7c-6a4e-4c1b-9a61-2f6f5d1f3a27")
 
 
 def describe(attempt: Attempt, event: Event, error: BaseException) -> Failure:
@@ -75,7 +78,7 @@ def parked(attempt: Attempt, delay: float) -> Parked:
         subscription=attempt.binding.member.id, handler=attempt.binding.name,
         topic=delivery.topic, data=delivery.data, key=delivery.key, attempt=attempt.number,
         due=datetime.now(timezone.utc) + timedelta(seconds=delay),
-        first_failed_at=attempt.first_failed_at,
+        first_failed_at=attempt.first_failed_at, origin=delivery.origin or "",
     )
 
 
@@ -84,9 +87,11 @@ def dead(failure: Failure) -> DeadRecord:
     attempt = failure.attempt
     delivery = attempt.delivery
     reason = failure.kind if failure.kind in ("rejected", "undecodable") else "failed"
+    subscription = attempt.binding.member.id
+    handler = None if reason == "undecodable" else attempt.binding.name
     return DeadRecord(
-        id=new_id(), subscription=attempt.binding.member.id,
-        handler=None if reason == "undecodable" else attempt.binding.name,
+        id=_letter_id(delivery, subscription, handler, failure.event_id),
+        subscription=subscription, handler=handler,
         topic=delivery.topic, data=delivery.data, key=delivery.key, event_id=failure.event_id,
         reason=reason,
         error=failure.error, traceback=failure.traceback,
@@ -107,12 +112,23 @@ def crashed(
         delivery.topic, extra={"event_id": event_id, "handler": handler},
     )
     return DeadRecord(
-        id=new_id(), subscription=subscription, handler=handler, topic=delivery.topic,
-        data=delivery.data, key=delivery.key, event_id=event_id, reason="crashed",
+        id=_letter_id(delivery, subscription, handler, event_id), subscription=subscription,
+        handler=handler, topic=delivery.topic, data=delivery.data, key=delivery.key,
+        event_id=event_id, reason="crashed",
         error=f"the process died {delivery.deaths} times while it held this event, the last "
         "time while the handler ran alone", traceback="", attempts=delivery.attempt,
         first_failed_at=delivery.first_failed_at or now, failed_at=now,
     )
+
+
+def _letter_id(
+    delivery: Delivery, subscription: SubscriptionId, handler: str | None, event_id: str | None
+) -> str:
+    """A new id, or always the same one where a kill between two steps makes it fail again."""
+    if delivery.origin is None or event_id is None:
+        return new_id()
+    parts = (*subscription, handler or "", event_id, delivery.origin)
+    return str(uuid5(_LETTERS, "\0".join(parts)))
 
 
 def _kind(error: BaseException) -> tuple[str, int]:

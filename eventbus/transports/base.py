@@ -101,6 +101,8 @@ class Delivery(msgspec.Struct, gc=False, eq=False):
         deaths: how often it came back because its member vanished: a suspicion, never a proof.
         started: a member recorded that it ran this event alone, and left no outcome.
         succeeded: handlers that have dealt with it already, where the transport records that.
+        origin: the dead letter it was replayed from, `""` for none. `None` where a dead letter and
+            the ack of its delivery are stored in one step, so that no kill can make two of one.
         held: the engine's own state.
     """
 
@@ -114,6 +116,7 @@ class Delivery(msgspec.Struct, gc=False, eq=False):
     started: bool = False
     first_failed_at: datetime | None = None
     succeeded: Collection[str] = ()
+    origin: str | None = None
     held: Any = None
 
 
@@ -128,8 +131,9 @@ class Parked(msgspec.Struct, kw_only=True):
     attempt: int
     due: datetime
     first_failed_at: datetime | None = None
-    #: See `Delivery.deaths`.
+    #: See `Delivery.deaths` and `Delivery.origin`.
     deaths: int = 0
+    origin: str = ""
 
 
 class DeadRecord(msgspec.Struct, kw_only=True):

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 
@@ -52,6 +52,14 @@ def _sign_up(connection: http.client.HTTPConnection, user: int) -> str:
     return event
 
 
+def result(answers: Future[list[str]], stage: Stage) -> list[str]:
+    """Wait for one client's ids; raise `Failed` at once when there will be none."""
+    # In short steps: a signal that arrives just before a wait is not dealt with until its end.
+    while not wait([answers], timeout=0.1).done:
+        stage.check()
+    return answers.result()
+
+
 def drive(stage: Stage, clients: ThreadPoolExecutor, signups: int) -> set[str]:
     """Run all sign-ups and kill the mailer in between; return the ids of their events."""
     stage.start_groups()
@@ -60,8 +68,8 @@ def drive(stage: Stage, clients: ThreadPoolExecutor, signups: int) -> set[str]:
     begin = 0
     for end in [*(int(signups * part) for part in KILLS), signups]:
         shares = [range(begin + n, end, CLIENTS) for n in range(CLIENTS)]
-        for ids in clients.map(sign_up, [port] * CLIENTS, shares):
-            published.update(ids)
+        for answers in [clients.submit(sign_up, port, share) for share in shares]:
+            published.update(result(answers, stage))
         begin = end
         if end < signups:
             stage.kill_and_restart_mailer()
@@ -79,10 +87,10 @@ def wait_until_handled(stage: Stage, published: set[str]) -> None:
             stage.wait(0.05)
 
 
-def play(url: str, folder: Path, signups: int) -> int:
+def play(stage: Stage, signups: int) -> int:
     """The whole demo; return how many events or mails were lost."""
     # The stage ends first: requests that are under way then fail instead of being waited for.
-    with ThreadPoolExecutor(CLIENTS) as clients, Stage(url, folder) as stage:
+    with ThreadPoolExecutor(CLIENTS) as clients, stage:
         published = drive(stage, clients, signups)
         wait_until_handled(stage, published)
         lost = report.table(stage.journals, published)
@@ -114,21 +122,18 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     started = time.monotonic()
-    try:
-        with tempfile.TemporaryDirectory(prefix="eventbus-demo-") as folder:
-            url = options.url or f"sqlite:///{folder}/events.db"
-            check_url(url)
-            lost = play(url, Path(folder), options.signups)
-    except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Failed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    with tempfile.TemporaryDirectory(prefix="eventbus-demo-") as folder:
+        stage = Stage(options.url or f"sqlite:///{folder}/events.db", Path(folder))
+        stage.end_on(signal.SIGTERM, signal.SIGINT)
+        try:
+            check_url(stage.url)
+            lost = play(stage, options.signups)
+        except (ConfigurationError, Failed) as error:
+            if stage.signal is not None:
+                return 128 + stage.signal
+            print(f"error: {error}", file=sys.stderr)
+            return 2 if isinstance(error, ConfigurationError) else 1
     print(f"done in {time.monotonic() - started:.1f} s")
     return 1 if lost else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -48,11 +49,15 @@ class Child:
 
     def kill(self) -> None:
         """End it with SIGKILL; it gets no chance to finish anything."""
-        self._process.kill()
+        self.strike()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+
+    def strike(self) -> None:
+        """Send the SIGKILL and wait for nothing: this is for a signal handler."""
+        self._process.kill()
 
     def _death(self, when: str) -> str:
         return (
@@ -71,6 +76,19 @@ class Stage:
         self.mails.mkdir()
         self._ready = ready
         self._children: dict[str, Child] = {}
+        #: The signal that ended the demo before its time.
+        self.signal: int | None = None
+
+    def end_on(self, *numbers: int) -> None:
+        """From now on, these signals kill all processes; who waits for one is told by `Failed`."""
+        for number in numbers:
+            signal.signal(number, self._strike)
+
+    def _strike(self, number: int, _: object) -> None:
+        # Nothing is raised here: it would come out of any line, also one that holds a lock.
+        self.signal = number
+        for child in [*self._children.values()]:
+            child.strike()
 
     def __enter__(self) -> Stage:
         return self
@@ -98,6 +116,12 @@ class Stage:
     def wait(self, seconds: float) -> None:
         """Sleep, and raise `Failed` if one of the processes has ended meanwhile."""
         time.sleep(seconds)
+        self.check()
+
+    def check(self) -> None:
+        """Raise `Failed` if one of the processes has ended, or a signal wants them to."""
+        if self.signal is not None:
+            raise Failed(f"ended by signal {self.signal}")
         for child in self._children.values():
             child.check()
 
@@ -106,4 +130,6 @@ class Stage:
 
     def _start(self, script: str, *arguments: str) -> str:
         child = self._children[script] = Child(script, self.url, *arguments)
-        return child.ready(self._ready)
+        line = child.ready(self._ready)
+        self.check()
+        return line

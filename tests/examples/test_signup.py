@@ -108,6 +108,18 @@ def test_a_process_that_ends_during_the_demo_is_noticed(modules, tmp_path):
         child.kill()
 
 
+def test_a_signal_that_interrupted_no_wait_ends_the_demo_all_the_same(modules, tmp_path):
+    from concurrent.futures import Future
+
+    from run import result
+    from stage import Failed, Stage
+
+    stage = Stage("sqlite:///unused.db", tmp_path)
+    stage.signal = signal.SIGTERM
+    with pytest.raises(Failed, match="signal 15"):
+        result(Future(), stage)
+
+
 def test_a_line_that_is_still_being_written_is_not_read(modules, tmp_path):
     import journal
 

@@ -70,10 +70,12 @@ def test_a_parked_event_keeps_what_it_is() -> None:
     due = datetime(2026, 1, 1, tzinfo=timezone.utc)
     item = Parked(
         subscription=ID, handler="h", topic="user.created", data=b"", key="k", attempt=3, due=due,
-        deaths=2,
+        deaths=2, origin="letter",
     )
     found = frames.control_of(frames.parked(item))
-    assert found == frames.Control("mailer", "user.created", "h", "user.created", 3, due, None, 2)
+    assert found == frames.Control(
+        "mailer", "user.created", "h", "user.created", 3, due, None, 2, "letter"
+    )
     assert frames.control_of([("other", b"x")]) is None
     assert frames.control_of([(frames.CONTROL, b"x")]) is None
 

@@ -13,7 +13,7 @@ import pytest
 
 from eventbus import AuthenticationError, Event, EventBus, RetryLater, TopologyError
 from eventbus.transports.base import SubscriptionId
-from eventbus.transports.nats import deadletters, reader
+from eventbus.transports.nats import deadletters, names, reader, settling
 from tests.conformance.target import Gate, Received, fail, wait_for
 from tests.servers import Nats
 from tests.transports import nats_streams
@@ -205,6 +205,24 @@ def test_many_dead_letters_are_read_in_pages(
     assert store.remove([*ids[3:], "not an id", "unknown"]) == 5
     assert len([*pages]) == 2
     assert (store.remove([]), store.get("not an id")) == (0, None)
+
+
+def test_a_dead_letter_that_was_stored_twice_is_one(bus: EventBus) -> None:
+    bus.subscribe("a.b", fail, name="h")
+    bus.publish_many([("a.b", n) for n in range(3)])
+    assert bus.join(10)
+    store = bus._engine.transport.dead_letters
+    letters = [*store.list(None)]
+    with store._lock() as link:
+        copies = [settling.bury(letter, 1_000_000) for letter in letters]
+        link.run(settling.store(link, copies, [names.DEAD]))
+        assert len(link.run(reader.read(link, names.DEAD, "_eventbus.dead.*.*"))) == 6
+
+    assert len(bus.dead_letters.list()) == 3
+    assert bus.dead_letters.purge(letters[1].id) == 1
+    assert bus.dead_letters.purge() == 2
+    with store._lock() as link:
+        assert link.run(reader.read(link, names.DEAD, "_eventbus.dead.*.*")) == []
 
 
 def test_many_subscriptions_are_read_in_pages(

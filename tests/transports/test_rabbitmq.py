@@ -12,7 +12,7 @@ import pytest
 from eventbus import ConfigurationError, EventBus, RetryPolicy, TopologyError
 from eventbus._engine import reconnect
 from eventbus.transports.base import Budget, Settlement, SubscriptionId
-from eventbus.transports.rabbitmq import names
+from eventbus.transports.rabbitmq import frames, names
 from tests.conformance import rabbitmq
 from tests.conformance.target import QUICK, Received, wait_for
 
@@ -622,6 +622,32 @@ def test_dead_letters_do_not_wear_out_by_looking(buses: Buses, observer: Observe
         assert one.dead_letters.list() == other.dead_letters.list() == first
 
     assert observer.ready(names.dead("g")) == 5
+
+
+def test_a_dead_letter_that_was_stored_twice_is_one(buses: Buses, observer: Observer) -> None:
+    bus = buses()
+    bus.subscribe("a.b", Received(lambda event: 1 / 0), retry=RetryPolicy(max_attempts=1))
+    bus.publish_many([("a.b", number) for number in range(3)])
+    wait_for(lambda: len(bus.dead_letters.list()) == 3)
+    letters = [*bus._engine.transport.dead_letters.list("g")]
+
+    def store_again() -> None:
+        before = observer.ready(names.dead("g"))
+        for letter in letters:
+            observer.channel.basic_publish(
+                "", names.dead("g"), frames.pack_dead(letter),
+                pika.BasicProperties(message_id=letter.id, delivery_mode=2),
+            )
+        wait_for(lambda: observer.ready(names.dead("g")) == before + 3)
+
+    store_again()
+    assert len(bus.dead_letters.list()) == 3
+    store_again()
+    assert bus.dead_letters.purge(letters[1].id) == 1
+    assert bus.dead_letters.get(letters[1].id) is None
+    store_again()
+    assert bus.dead_letters.purge() == 3
+    assert bus.dead_letters.list() == []
 
 
 def test_join_ends_while_others_go_on_publishing(buses: Buses) -> None:

@@ -80,7 +80,7 @@ def test_a_parked_event_keeps_everything() -> None:
     now = datetime.now(timezone.utc)
     item = Parked(
         subscription=SubscriptionId("g", "a.*"), handler="h", topic="a.b", data=b"x", key="k",
-        attempt=3, due=now, first_failed_at=now, deaths=2,
+        attempt=3, due=now, first_failed_at=now, deaths=2, origin="letter",
     )
 
     message = frames.parked(item, "id", "queue")
@@ -89,7 +89,7 @@ def test_a_parked_event_keeps_everything() -> None:
     assert control is not None
     assert (control.group, control.pattern, control.handler) == ("g", "a.*", "h")
     assert (control.topic, control.key, control.attempt, control.deaths) == ("a.b", "k", 3, 2)
-    assert (control.due, control.first_failed_at) == (now, now)
+    assert (control.due, control.first_failed_at, control.origin) == (now, now, "letter")
     assert (message.exchange, message.key, message.body) == ("", "queue", b"x")
 
 

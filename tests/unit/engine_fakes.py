@@ -208,11 +208,14 @@ class ScriptedBroker:
         return [delivery for settlement in self.settlements for delivery in settlement.releases]
 
 
-def delivery(payload: Any = None, *, key: str | None = None, data: bytes | None = None) -> Delivery:
+def delivery(
+    payload: Any = None, *, key: str | None = None, data: bytes | None = None,
+    origin: str | None = None,
+) -> Delivery:
     """An event as a consumer hands it over; its receipt is a string."""
     if data is None:
         data = encode(Event("a.b", payload))
-    return Delivery("a.b", data, key, receipt=f"receipt of {payload}")
+    return Delivery("a.b", data, key, receipt=f"receipt of {payload}", origin=origin)
 
 
 def record(payload: Any = None, topic: str = "a.b") -> Record:

@@ -262,6 +262,7 @@ class KafkaConsumer:
         again = Delivery(
             delivery.topic, delivery.data, delivery.key, delivery.receipt, delivery.handler,
             delivery.attempt, delivery.deaths, delivery.started, delivery.first_failed_at,
+            origin=delivery.origin,
         )
         share.give_back(offset, again)
 

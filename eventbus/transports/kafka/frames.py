@@ -29,6 +29,8 @@ class Control(msgspec.Struct, array_like=True):
     due: datetime
     first_failed_at: datetime | None = None
     deaths: int = 0
+    #: See `Delivery.origin`.
+    origin: str = ""
 
 
 _pack_control = msgspec.json.Encoder().encode
@@ -55,7 +57,7 @@ def parked(item: Parked) -> Headers:
     """The headers of a parked event."""
     control = Control(
         item.subscription.group, item.subscription.pattern, item.handler, item.topic,
-        item.attempt, item.due, item.first_failed_at, item.deaths,
+        item.attempt, item.due, item.first_failed_at, item.deaths, item.origin,
     )
     return [(UUID, str(uuid4())), (CONTROL, _pack_control(control))]
 

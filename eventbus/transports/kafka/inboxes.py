@@ -39,7 +39,7 @@ class Inboxes:
         delivery = Delivery(
             control.topic, message.value() or b"", frames.key_of(message.key()), (share, offset),
             control.handler, control.attempt, control.deaths,
-            first_failed_at=control.first_failed_at,
+            first_failed_at=control.first_failed_at, origin=control.origin,
         )
         share.suspect(delivery, offset)
         entry = _Waiting(control.due.timestamp(), next(self._numbers), share, delivery)

@@ -23,9 +23,13 @@ class NATSDeadLetters:
     def list(self, group: str | None) -> Iterator[DeadRecord]:
         chosen = f"_eventbus.dead.{'*' if group is None else names.token(group)}.*"
         after = 0
+        seen: set[str] = set()
         while page := self._page(chosen, after):
             after = page[-1].sequence
-            yield from (frames.unpack_dead(stored.data) for stored in page)
+            for record in (frames.unpack_dead(stored.data) for stored in page):
+                if record.id not in seen:  # Else stored twice, by somebody who was cut off.
+                    seen.add(record.id)
+                    yield record
 
     def _page(self, subject: str, after: int) -> Sequence[Stored]:
         with self._lock() as link:
@@ -50,4 +54,4 @@ async def _remove(link: Link, ids: Collection[str]) -> int:
     answers = await streams.gather(
         link, [(f"STREAM.PURGE.{names.DEAD}", {"filter": f"_eventbus.dead.*.{i}"}) for i in ids]
     )
-    return sum(answer["purged"] for answer in answers if isinstance(answer, dict))
+    return sum(answer["purged"] > 0 for answer in answers if isinstance(answer, dict))

@@ -38,6 +38,8 @@ class InboxEntry(msgspec.Struct, array_like=True):
     first_failed_at: datetime | None
     deaths: int
     data: bytes
+    #: See `Delivery.origin`.
+    origin: str = ""
 
 
 unpack_inbox = msgspec.msgpack.Decoder(InboxEntry).decode
@@ -67,7 +69,7 @@ def pack_parked(parked: Parked, now: datetime) -> bytes:
     return _pack(
         InboxEntry(
             parked.topic, parked.handler, parked.key, parked.attempt, parked.due,
-            parked.due > now, parked.first_failed_at, parked.deaths, parked.data,
+            parked.due > now, parked.first_failed_at, parked.deaths, parked.data, parked.origin,
         )
     )
 

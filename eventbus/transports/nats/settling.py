@@ -44,7 +44,7 @@ def _needed(settlement: Settlement) -> Collection[str]:
 def bury(record: DeadRecord, limit: int) -> Message:
     return Message(
         names.dead(record.subscription.group, record.id), frames.pack_dead(record, limit),
-        {frames.MESSAGE_ID: record.id},
+        {frames.MESSAGE_ID: new_id()},
     )
 
 

@@ -191,7 +191,8 @@ class Source:
         if not self._matches(message.subject):
             self.unmatched.append(message.reply)
             return None
-        return Delivery(message.subject, message.data, frames.key(message.headers), receipt)
+        key = frames.key(message.headers)
+        return Delivery(message.subject, message.data, key, receipt, origin="")
 
     def _parked(self, message: Msg, receipt: Receipt) -> Delivery | None:
         entry = frames.unpack_inbox(message.data)
@@ -203,6 +204,7 @@ class Source:
         return Delivery(
             entry.topic, entry.data, entry.key, receipt, handler=entry.handler,
             attempt=entry.attempt, deaths=entry.deaths, first_failed_at=entry.first_failed_at,
+            origin=entry.origin,
         )
 
     def _status(self, message: Msg) -> None:

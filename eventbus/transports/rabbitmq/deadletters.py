@@ -67,11 +67,13 @@ class RabbitMQDeadLetters:
             with self._lane() as sender:
                 try:
                     with reading(sender, names.dead(group)) as reader:
-                        for name, message in reader.messages():
-                            if name == id:
-                                return _record(message.body)
+                        copies = [message for name, message in reader.messages() if name == id]
+                        for message in copies[1:]:
+                            reader.ack(message)
                 except Missing:
                     continue
+            if copies:
+                return _record(copies[0].body)
         return None
 
     def remove(self, ids: Collection[str]) -> int:

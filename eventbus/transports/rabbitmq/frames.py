@@ -48,6 +48,8 @@ class Control(msgspec.Struct, array_like=True):
     deaths: int
     #: How often nobody was there for its handler.
     waits: int = 0
+    #: See `Delivery.origin`.
+    origin: str = ""
 
 
 _pack_control = msgspec.json.Encoder().encode
@@ -90,7 +92,7 @@ def parked(item: Parked, id: str, queue: str) -> Outgoing:
     """An event for one handler, in the queue of its subscription or where it waits."""
     control = Control(
         item.subscription.group, item.subscription.pattern, item.handler, item.topic, item.key,
-        item.attempt, item.due, item.first_failed_at, item.deaths,
+        item.attempt, item.due, item.first_failed_at, item.deaths, origin=item.origin,
     )
     return with_control(control, id, queue, item.data)
 

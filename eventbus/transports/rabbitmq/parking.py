@@ -141,6 +141,6 @@ def elsewhere(delivery: Delivery) -> Outgoing:
     due = datetime.now(timezone.utc) + timedelta(seconds=wait)
     control = Control(
         old.group, old.pattern, old.handler, old.topic, old.key, old.attempt, due,
-        old.first_failed_at, delivery.deaths, old.waits + 1,
+        old.first_failed_at, delivery.deaths, old.waits + 1, old.origin,
     )
     return frames.with_control(control, uuid4().hex, names.parked(old.group), delivery.data)

@@ -94,14 +94,15 @@ def delivery_of(message: Message, tap: Tap, returns: Returns) -> Delivery | None
         return Delivery(
             control.topic, message.body, control.key, receipt, handler=control.handler,
             attempt=control.attempt, deaths=control.deaths + deaths,
-            first_failed_at=control.first_failed_at,
+            first_failed_at=control.first_failed_at, origin=control.origin,
         )
     topic = message.key if message.exchange else topic_of(tap.id)
     if not tap.matches(topic):
         return None
     key = headers.get(frames.KEY) if headers else None
     return Delivery(
-        topic, message.body, key if isinstance(key, str) else None, receipt, deaths=deaths
+        topic, message.body, key if isinstance(key, str) else None, receipt, deaths=deaths,
+        origin="",
     )
 
 
