@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 import threading
 import time
@@ -28,6 +29,10 @@ EXIT_GRACE = 60.0
 hypothesis.settings.register_profile("eventbus", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("eventbus")
 
+
+# In the background of a script, SIGINT is ignored, and every child would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Their tests share servers, and empty them: one after the other, whatever runs beside them.
 SHARING = ("tests/conformance/", "tests/transports/")

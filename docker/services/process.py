@@ -15,8 +15,16 @@ from typing import Any, NamedTuple
 #: Seconds between two looks at a process that is expected to end.
 GLANCE = 0.005
 
+
+class _Child(subprocess.Popen[bytes]):
+    """A child that may outlive us, which is no mistake to warn of."""
+
+    def __del__(self, *_: object) -> None:
+        return
+
+
 # Our own children must be reaped, or they stay as zombies for as long as we live.
-_children: dict[int, subprocess.Popen[bytes]] = {}
+_children: dict[int, _Child] = {}
 
 
 class Command(NamedTuple):
@@ -43,7 +51,7 @@ class Process(NamedTuple):
     def spawn(cls, command: Command, folder: Path, log: Path) -> Process:
         """Start it in a session of its own; what it prints is appended to `log`."""
         with log.open("ab") as output:
-            child = subprocess.Popen(
+            child = _Child(
                 [str(word) for word in command.argv],
                 cwd=command.folder or folder,
                 env={**os.environ, **command.env},

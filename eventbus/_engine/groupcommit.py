@@ -20,6 +20,9 @@ from ..transports.base import Record
 #: Seconds that a turn is waited for at least.
 SHORTEST = 0.001
 
+#: How often whoever leads gives way to others in vain before it sends.
+PATIENCE = 3
+
 #: Sends records until a deadline; the flag is `wait` of `Transport.publish`.
 Send = Callable[[Sequence[Record], float, bool], None]
 
@@ -59,8 +62,8 @@ class GroupCommit:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._lock = OwnedLock()
-        #: The last round trip was shared.
-        self._crowded = False
+        #: How many shared the last round trip.
+        self._latest = 0
         self.queue: deque[_Ticket] = deque()
 
     def send(self, records: Sequence[Record], deadline: float, wait: bool) -> None:
@@ -97,10 +100,9 @@ class GroupCommit:
 
     def _lead(self, deadline: float, wait: bool) -> None:
         """Send everybody's records, our own among them."""
-        if self._crowded:
-            sleep(0)  # Whoever came through just now may be about to come again.
+        self._wait_for_company()
         tickets = self._take()
-        self._crowded = len(tickets) > 1
+        self._latest = len(tickets)
         records = tickets[0].records
         if len(tickets) > 1:
             records = [record for ticket in tickets for record in ticket.records]
@@ -114,6 +116,13 @@ class GroupCommit:
         finally:
             for ticket in tickets:
                 ticket.finish(error)
+
+    def _wait_for_company(self) -> None:
+        """Whoever came through just now may be about to come again: let them, while they do."""
+        in_vain = 0
+        while in_vain < PATIENCE and (waiting := len(self.queue)) < self._latest:
+            sleep(0)
+            in_vain = in_vain + 1 if len(self.queue) == waiting else 0
 
     def _take(self) -> list[_Ticket]:
         tickets = []

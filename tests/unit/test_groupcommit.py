@@ -10,6 +10,7 @@ from time import monotonic, sleep
 import pytest
 
 from eventbus import TransportUnavailable
+from eventbus._engine import groupcommit
 from eventbus._engine.groupcommit import GroupCommit
 
 THREADS, SENDS = 12, 150
@@ -76,3 +77,29 @@ def test_who_gives_up_lets_the_next_one_lead():
 
     assert caught.value.outcome == "failed"
     assert calls == [["first"], ["third"]]
+
+
+@pytest.mark.parametrize(
+    ("latest", "coming", "taken", "ways"),
+    [
+        (0, [], 1, 0),  # Nobody was there the last time, so nobody is waited for.
+        (3, [1, 0, 1], 3, 3),
+        (3, [0, 0, 0, 1], 1, 3),
+        (4, [1, 0, 0, 1, 0, 0, 0], 3, 7),
+    ],
+)
+def test_whoever_leads_gives_way_while_others_come(monkeypatch, latest, coming, taken, ways):
+    sent, given = [], []
+    group = GroupCommit(lambda records, deadline, wait: sent.extend(records))
+    group._latest = latest
+
+    def give_way(seconds):
+        given.append(seconds)
+        for _ in range(coming[len(given) - 1]):
+            group.queue.append(groupcommit._Ticket(["other"]))
+
+    monkeypatch.setattr(groupcommit, "sleep", give_way)
+    group.send(["mine"], monotonic() + 10, True)
+
+    assert sent == ["mine"] + ["other"] * (taken - 1)
+    assert given == [0] * ways

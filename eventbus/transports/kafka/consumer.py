@@ -239,7 +239,7 @@ class KafkaConsumer:
             key = message.key()
             delivery = Delivery(
                 topic, message.value() or b"", None if key is None else frames.key_of(key),  # type: ignore[arg-type]
-                (share, offset),
+                (share, offset), origin="",
             )
             if offset < share.suspects:  # type: ignore[operator]
                 share.suspect(delivery, offset)  # type: ignore[arg-type]
