@@ -91,6 +91,11 @@ class Options:
             "auto.offset.reset": "earliest",
         }
 
+    def pages(self) -> dict[str, Any]:
+        """For a client that reads up to an end it knows, and begins again now and then."""
+        # The last fetch of one reading waits as long, and the next reading for it.
+        return {**self.reader(), "fetch.wait.max.ms": 2}
+
     def admin(self) -> dict[str, Any]:
         return _of("admin", self.common())
 
