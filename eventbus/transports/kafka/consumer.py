@@ -22,6 +22,7 @@ from .errors import MISSING, translate
 from .inboxes import Inboxes
 from .options import ANSWER_TIMEOUT, Options
 from .positions import share as taken_up
+from .progress import Progress
 from .registry import Registry
 from .settling import Store, is_lost
 from .share import Share
@@ -70,6 +71,8 @@ class KafkaConsumer:
         self._seen = -1
         self._follow_at = 0.0
         self._shares: dict[tuple[str, int], Share] = {}
+        #: What was done in shares that were lost.
+        self._left: dict[tuple[str, int], Progress] = {}
         self._inboxes = Inboxes()
         self._buffer: deque[Delivery] = deque()
         self._mean = float(USUAL_SIZE)
@@ -352,7 +355,8 @@ class KafkaConsumer:
             if place.error is not None:
                 raise translate(place.error, self._options.name)
             progress = kept.get(names.progress(group, place.topic, place.partition))
-            share = taken_up(place, birth, topics.get(place.topic), self._owner, progress)
+            beside = (progress, self._left.get((place.topic, place.partition)))
+            share = taken_up(place, birth, topics.get(place.topic), self._owner, beside)
             share.inbox = place.topic.startswith(names.INBOX)
             self._shares[place.topic, place.partition] = share
             taken.append(share)
@@ -365,7 +369,7 @@ class KafkaConsumer:
             client.pause(begin)
         self._trouble.works()
         assert self._commits is not None
-        self._commits.attempt(taken)
+        self._commits.take_up(taken)
 
     @property
     def _cooperative(self) -> bool:
@@ -375,31 +379,44 @@ class KafkaConsumer:
     def _revoked(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """Called by the client; must not raise."""
         try:
-            shares = [
-                share for p in partitions if (share := self._shares.get((p.topic, p.partition)))
-            ]
+            shares = self._held(partitions)
             if not self._closing:
-                self._surrender(shares)
+                self._surrender(shares, PATIENCE)
                 self._give_up(shares)
         except Exception as error:
             self._failure = error
         finally:
             self._forget(partitions)
 
-    def _surrender(self, shares: list[Share]) -> None:
+    def _surrender(self, shares: list[Share], seconds: float) -> None:
         """Let what runs finish, so that the next owner need not do it again."""
         if any(share.pending for share in shares):
             mine = set(map(id, shares))
-            self.surrender(lambda d: d.receipt is not None and id(d.receipt[0]) in mine, PATIENCE)
+            self.surrender(lambda d: d.receipt is not None and id(d.receipt[0]) in mine, seconds)
 
     def _give_up(self, shares: list[Share]) -> None:
         if self._commits is not None and shares:
-            self._commits.attempt(shares, clean=True)
+            self._commits.give_up(shares)
 
     def _lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """Called by the client: a peer may have them already, so nothing is committed."""
         self._trouble.silent()
-        self._forget(partitions)
+        try:
+            self._leave(self._held(partitions))
+        except Exception as error:
+            logger.debug("what was lost could not be looked through: %s", error)
+        finally:
+            self._forget(partitions)
+
+    def _leave(self, shares: list[Share]) -> None:
+        """Begin nothing more, and remember what is done: often they come back to this member."""
+        self._surrender(shares, 0.0)
+        for share in shares:
+            self._left[share.topic, share.partition] = Progress(*share.position(False))
+
+    def _held(self, partitions: list[TopicPartition]) -> list[Share]:
+        places = [(place.topic, place.partition) for place in partitions]
+        return [self._shares[place] for place in places if place in self._shares]
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
         for place in partitions:

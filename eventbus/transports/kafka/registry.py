@@ -130,14 +130,14 @@ class Registry:
             self._write(key, None)
         return bool(keys)
 
-    def keep(self, records: dict[str, Progress]) -> None:
+    def keep(self, records: dict[str, Progress], seconds: float) -> None:
         """Write down what is settled and cannot be committed now."""
         self._make()
         messages = [
             Outgoing(names.REGISTRY, progress.pack(item), key, partition=0)
             for key, item in records.items()
         ]
-        self._producing.store(messages, ANSWER_TIMEOUT)
+        self._producing.store(messages, seconds)
 
     def hint(self, topic: str) -> None:
         """Let all members know of a new topic, at once."""
