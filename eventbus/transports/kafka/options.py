@@ -55,6 +55,8 @@ class Options:
             # Events without a key go anywhere at once, so that all members have their share.
             "sticky.partitioning.linger.ms": 0,
             "topic.metadata.propagation.max.ms": 2_000,
+            # The first pause of those that grow: a topic made a moment ago has no leader yet.
+            "retry.backoff.ms": 10,
             **_of("producer", self.common()),
             "enable.idempotence": True,
             "acks": "all",
