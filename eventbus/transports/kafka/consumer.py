@@ -327,7 +327,10 @@ class KafkaConsumer:
                 )
 
     def _assigned(self, client: Consumer, partitions: list[TopicPartition]) -> None:
-        """Called by the client in the middle of a read; must not raise."""
+        """Called by the client in the middle of a read, or of its close; must not raise."""
+        if self._closing or not partitions:
+            # A client that closes answers no question before its timeout.
+            return
         try:
             self._take_up(client, partitions)
         except Exception as error:
