@@ -27,7 +27,7 @@ class Kind(NamedTuple):
         renew: empties a running server; where another one takes long to start, all tests share one.
         recovery: seconds until handling goes on after a fault. While a server starts for long, the
             pauses between two attempts to reconnect grow, to half a minute at most.
-        take_over: seconds until a killed member's events are at a peer; `None`: its lease says so.
+        one_by_one: the dead of a group are waited for one after the other.
         relay: ports for a relay in front of it: where to pass bytes to, and where to listen.
     """
 
@@ -36,7 +36,7 @@ class Kind(NamedTuple):
     let_in_by: Callable[[Any, str], None] = lambda server, word: _restart_with(server, word)
     renew: Callable[[Any], None] | None = None
     recovery: float = 7.0
-    take_over: float | None = None
+    one_by_one: bool = False
     relay: Callable[[Any], tuple[int, int]] = lambda server: (server.port, 0)
 
 
@@ -84,8 +84,7 @@ KINDS = {
     "postgres": Kind(Postgres, wipe=_drop_tables, let_in_by=_change_role),
     "kafka": Kind(
         BusKafka, wipe=kafka.empty, renew=kafka.empty, recovery=9.0,
-        # A member that dies while its group waits for another dead one is waited for after that.
-        take_over=25.0,
+        one_by_one=True,
         relay=lambda server: (server.port_of("relayed"), server.port_of("relay")),
     ),
 }

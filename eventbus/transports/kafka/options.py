@@ -11,7 +11,7 @@ from ..base import Settings
 ANSWER_TIMEOUT = 5.0
 #: Milliseconds: a killed member's events go to a peer after the first, and pauses of a rebalance
 #: are multiples of the second. Brokers as they come refuse sessions below six seconds.
-SESSION, HEARTBEAT = 6_000, 1_000
+SESSION, HEARTBEAT = 6_000, 500
 
 
 class Options:
