@@ -422,6 +422,8 @@ class ConsumerLoop:
         self._limited = any(m not in asking for m in self.members if m.may_fetch)
         if self._commands or (self._deadlines and not draining):
             return
+        if isinstance(consumer, GroupConsumer):
+            self._say_whether_connected(consumer)
         if not asking:
             if self._group is not None:
                 self._group.serve()
@@ -435,6 +437,14 @@ class ConsumerLoop:
         members = {member.id: member for member in asking}
         for id, deliveries in fetched:
             self._admit(members[id], deliveries, asking[members[id]].events)
+
+    def _say_whether_connected(self, consumer: GroupConsumer) -> None:
+        connected = consumer.connected
+        for member in self.members:
+            if connected and member.state == "connecting":
+                member.state = "running"
+            elif not connected and member.state == "running":
+                member.state = "connecting"
 
     def _budgets(self) -> dict[Member, Budget]:
         budgets: dict[Member, Budget] = {}

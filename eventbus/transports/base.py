@@ -256,6 +256,10 @@ class GroupConsumer(Consumer, Protocol):
     #: runs, and settles, by calling `settle` once more.
     surrender: Callable[[Callable[[Delivery], bool], float], None]
 
+    @property
+    def connected(self) -> bool:
+        """Whether brokers answer, where the client connects again by itself."""
+
     def serve(self) -> None:
         """Stay a member of the group: called each turn in which nothing is fetched."""
 

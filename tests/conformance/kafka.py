@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from eventbus import KafkaConfig
@@ -42,9 +42,12 @@ def empty(server: Kafka) -> None:
         "security.protocol": server.protocol, "sasl.mechanism": "PLAIN", "sasl.username": "bus",
         "sasl.password": server.password or "",
     }
-    _delete_topics(
-        AdminClient({"bootstrap.servers": f"127.0.0.1:{server.port}", **login})
-    )
+    settings = {"bootstrap.servers": f"127.0.0.1:{server.port}", **login}
+    _delete_topics(AdminClient(settings))
+    # The first publish of a broker's life takes a second.
+    producer = Producer({**settings, "enable.idempotence": True})
+    producer.produce(READY, b"warm")
+    assert producer.flush(10) == 0
 
 
 def _delete_topics(client: AdminClient) -> None:

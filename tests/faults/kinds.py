@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from tests.conformance import rabbitmq
+from tests.conformance import kafka, rabbitmq
 from tests.servers import Nats, Postgres, RabbitMQ, Redis, Server
 from tests.transports import nats_streams
+from tests.transports.kafka_server import BusKafka
 
 #: Of every server here.
 PASSWORD = "first-secret"
@@ -26,6 +27,8 @@ class Kind(NamedTuple):
         renew: empties a running server; where another one takes long to start, all tests share one.
         recovery: seconds until handling goes on after a fault. While a server starts for long, the
             pauses between two attempts to reconnect grow, to half a minute at most.
+        one_by_one: the dead of a group are waited for one after the other.
+        relay: ports for a relay in front of it: where to pass bytes to, and where to listen.
     """
 
     make: Callable[..., Any]
@@ -33,6 +36,8 @@ class Kind(NamedTuple):
     let_in_by: Callable[[Any, str], None] = lambda server, word: _restart_with(server, word)
     renew: Callable[[Any], None] | None = None
     recovery: float = 7.0
+    one_by_one: bool = False
+    relay: Callable[[Any], tuple[int, int]] = lambda server: (server.port, 0)
 
 
 def _restart_with(server: Server, password: str) -> None:
@@ -77,5 +82,19 @@ KINDS = {
     "nats": Kind(Nats, wipe=lambda server: nats_streams.delete_all(server.url)),
     "rabbitmq": Kind(RabbitMQ, wipe=_empty, let_in_by=_change_user, renew=_empty, recovery=35.0),
     "postgres": Kind(Postgres, wipe=_drop_tables, let_in_by=_change_role),
+    "kafka": Kind(
+        BusKafka, wipe=kafka.empty, renew=kafka.empty, recovery=9.0,
+        one_by_one=True,
+        relay=lambda server: (server.port_of("relayed"), server.port_of("relay")),
+    ),
 }
-SERVERS = [pytest.param(KINDS[n], id=n, marks=getattr(pytest.mark, n)) for n in KINDS]
+#: Those whose tests `make preview` runs.
+PREVIEW = {"kafka"}
+
+
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    mark = getattr(pytest.mark, name)
+    return [mark, pytest.mark.preview] if name in PREVIEW else [mark]
+
+
+SERVERS = [pytest.param(KINDS[name], id=name, marks=_marks(name)) for name in KINDS]

@@ -13,11 +13,11 @@ POLL = 0.01
 
 
 class Proxy:
-    """Relays one port; used as a context manager."""
+    """Relays one port, through a given one or any; used as a context manager."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, through: int = 0) -> None:
         self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", through))
         self._sockets: list[socket.socket] = [self._listener]
         self._open = threading.Event()
         self._open.set()

@@ -11,12 +11,13 @@ from eventbus import EventBus, PublishError, TransportUnavailable
 from tests.conformance.target import Gate, Received, wait_for
 from tests.servers import Server
 
+from .kinds import Kind
 from .proxy import Proxy
 
 
 @pytest.fixture
-def proxy(unhurt: Server) -> Iterator[Proxy]:
-    with Proxy(unhurt.port) as proxy:
+def proxy(kind: Kind, unhurt: Server) -> Iterator[Proxy]:
+    with Proxy(*kind.relay(unhurt)) as proxy:
         yield proxy
 
 

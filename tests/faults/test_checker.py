@@ -170,6 +170,18 @@ def test_what_a_killed_member_ran_must_come_back_in_time(story):
     assert story.broken(take_over=4.0) == {"I6"}
 
 
+def test_the_dead_of_a_group_may_be_waited_for_one_after_the_other(story):
+    story.publish("a")
+    story.start("a")
+    story.fault(steps.KILL, "m1")
+    story.fault(steps.KILL, "m2", after=5.0)
+    story.time += 5.0
+    story.handle("a", "m3")
+    assert story.broken(take_over=6.0) == {"I6"}
+    assert story.broken(take_over=6.0, one_by_one=True) == set()
+    assert story.broken(take_over=4.0, one_by_one=True) == {"I6"}
+
+
 def test_a_drain_has_its_budget(story):
     story.add(steps.DRAINED, number=7.0)
     assert story.broken(drain=8.0) == set()

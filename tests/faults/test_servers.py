@@ -43,7 +43,8 @@ def rules(kind: Kind) -> Rules:
     # What is done waits for company before it is settled.
     window = 2.5 * able.settle_interval
     return replace(
-        RULES, leases=able.receipts_survive, recovery=kind.recovery, settle_window=window
+        RULES, leases=able.receipts_survive, recovery=kind.recovery, settle_window=window,
+        one_by_one=kind.one_by_one,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as LateError
+from functools import partial
 from threading import Lock
 from time import monotonic, sleep
 from typing import Any, NamedTuple, TypeVar
@@ -40,7 +41,7 @@ GLANCE = 0.05
 #: Seconds until a partition that was made a moment ago is asked for again.
 SOON = 0.02
 #: What says nothing.
-_LATE = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT)
+_LATE = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._WAIT_COORD)
 #: Errors of a partition that was made a moment ago, or whose leader moves.
 LEADERLESS = frozenset(
     (
@@ -76,16 +77,10 @@ class Admin:
         self._lock = Lock()
 
     def client(self) -> AdminClient:
-        """The client, without old news: a password may be right again.
-
-        It is never replaced: to destroy one that is asked by another thread aborts the process.
-        """
+        """Never replaced: to destroy one that another thread asks can abort the process."""
         with self._lock:
             if self._client is None:
                 self._client = clients.make(AdminClient, self._options.admin(), self._trouble)
-            elif self._trouble.bad:
-                self._take_in()
-                self._trouble.forgive()
             return self._client
 
     def _take_in(self) -> None:
@@ -101,25 +96,25 @@ class Admin:
 
     def _wait(self, future: Future[T]) -> T:
         """The answer, or what the callbacks tell meanwhile: the client says it much later."""
-        deadline = monotonic() + ANSWER_TIMEOUT + 0.5
+        begun = monotonic()
         while True:
             try:
                 answer = future.result(GLANCE)
             except LateError:
-                self._glance()
-                if monotonic() >= deadline:
+                self._glance(begun)
+                if self._waited_enough(begun):
                     raise
             else:
                 self._trouble.works()
                 return answer
 
-    def _glance(self) -> None:
+    def _glance(self, begun: float | None = None) -> None:
         """Raise what makes waiting pointless."""
         trouble = self._trouble
         self._take_in()
         error: EventBusError | None = trouble.mistaken
         try:
-            trouble.check()
+            trouble.check(begun)
         except TransportError as denied:
             error = denied
         if error is None and trouble.down and trouble.reason and not trouble.worked:
@@ -141,12 +136,31 @@ class Admin:
 
     def names(self) -> list[str]:
         """All topics of the cluster."""
-        try:
-            found = self.client().list_topics(timeout=ANSWER_TIMEOUT)
-        except KafkaException as error:
-            raise self._translated(error) from None
-        self._trouble.works()
-        return list(found.topics)
+        return list(self._metadata(self.client()))
+
+    def _metadata(self, client: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self._patiently(client.list_topics).topics
+        return found
+
+    def _patiently(self, ask: Callable[..., T]) -> T:
+        """Ask again and again for a little, with looks at what the callbacks tell."""
+        begun = monotonic()
+        while True:
+            try:
+                found = ask(timeout=PATIENCE)
+            except KafkaException as error:
+                self._glance(begun)
+                late = code_of(error) in _LATE
+                if not late or self._waited_enough(begun):
+                    raise self._translated(error) from None
+            else:
+                self._trouble.works()
+                return found
+
+    def _waited_enough(self, begun: float) -> bool:
+        """Where it is known that no broker answers, nobody has to wait for long to hear it."""
+        patience = PATIENCE if self._trouble.hopeless else ANSWER_TIMEOUT
+        return monotonic() - begun >= patience
 
     def topics(self, names: Collection[str]) -> dict[str, Topic]:
         """Those that there are."""
@@ -242,7 +256,8 @@ class Admin:
         """Ask a consumer that reads nothing, in one question, for partitions that have a leader."""
         left = list(places)
         found: dict[Place, int] = {}
-        deadline = monotonic() + ANSWER_TIMEOUT
+        begun = monotonic()
+        deadline = begun + ANSWER_TIMEOUT
         while left:
             try:
                 led, leaderless = self._led(left)
@@ -252,8 +267,10 @@ class Admin:
                     elif answer.error.code() not in MISSING:
                         raise KafkaException(answer.error)
             except KafkaException as error:
-                if code_of(error) not in LEADERLESS or monotonic() >= deadline:
+                again = code_of(error) in LEADERLESS or code_of(error) in _LATE
+                if not again or monotonic() >= deadline:
                     raise self._translated(error) from None
+                self._glance(begun)
                 leaderless = [place for place in left if place not in found]
             left = leaderless
             if left and monotonic() >= deadline:
@@ -263,9 +280,7 @@ class Admin:
 
     def _led(self, places: Iterable[Place]) -> tuple[list[Place], list[Place]]:
         """Partitions with a leader, and without; those of topics that are gone are neither."""
-        self._glance()
-        topics = self._asker().list_topics(timeout=PATIENCE).topics
-        self._trouble.works()
+        topics = self._metadata(self._asker())
         led: list[Place] = []
         leaderless: list[Place] = []
         for name, number in places:
@@ -293,11 +308,7 @@ class Admin:
         the group's broker restarts in the middle of it (librdkafka 2.16).
         """
         asked = [TopicPartition(*place) for place in places]
-        try:
-            found = self.onlooker(group).committed(asked, timeout=ANSWER_TIMEOUT)
-        except KafkaException as error:
-            raise self._translated(error) from None
-        self._trouble.works()
+        found = self._patiently(partial(self.onlooker(group).committed, asked))
         return {(p.topic, p.partition): p for p in found if p.error is None and p.offset >= 0}
 
     def onlooker(self, group: str) -> Consumer:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from threading import Lock
+from time import monotonic
 
+from ...errors import TransportUnavailable
 from ...patterns import is_literal, matcher
 from ..base import SubscriptionId
 from . import names
 from .admin import Admin, Place, Topic
 from .options import Options
 
+#: Seconds to wait for another thread's look, which takes milliseconds if brokers answer.
+BUSY = 1.0
+
 
 class Catalogue:
-    """The topics of events and inboxes by name. `version` changes with every change of theirs."""
+    """The topics of events, inboxes and births; `version` changes with every change of theirs."""
 
     def __init__(self, admin: Admin, options: Options) -> None:
         self._admin = admin
@@ -21,19 +26,34 @@ class Catalogue:
         self._lock = Lock()
         self.topics: dict[str, Topic] = {}
         self.version = 0
+        self._missing: dict[str, Topic] = {}
+        #: When brokers have answered last.
+        self.looked_at = 0.0
 
     def look(self) -> dict[str, Topic]:
         """Ask the cluster."""
-        with self._lock:
-            wanted = [
-                name for name in self._admin.names()
-                if names.is_event(name) or name.startswith(names.INBOX)
-            ]
-            found = self._admin.topics(wanted)
-            if found != self.topics:
-                self.topics = found
-                self.version += 1
-            return found
+        if not self._lock.acquire(timeout=BUSY):
+            raise TransportUnavailable(f"{self._options.name}: another thread waits for an answer")
+        try:
+            found = self._ask()
+        finally:
+            self._lock.release()
+        return found
+
+    def _ask(self) -> dict[str, Topic]:
+        wanted = [
+            name for name in self._admin.names()
+            if names.is_event(name) or name.startswith(names.INBOX) or name == names.REGISTRY
+        ]
+        found = self._admin.topics(wanted)
+        self.looked_at = monotonic()
+        # A broker that has just started does not know all of them yet: look twice.
+        doubtful = {n: t for n, t in self.topics.items() if n not in found | self._missing}
+        self._missing = doubtful
+        if (believed := found | doubtful) != self.topics:
+            self.topics = believed
+            self.version += 1
+        return found
 
     def events(self) -> list[str]:
         """Names of the topics of events."""

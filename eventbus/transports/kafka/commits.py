@@ -6,7 +6,7 @@ included.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from ...errors import TransportError
 from . import names
 from .errors import translate
+from .options import ANSWER_TIMEOUT
 from .progress import Progress
 from .share import Share
 from .trouble import Trouble
@@ -24,6 +25,8 @@ from .trouble import Trouble
 LATE = 10.0
 #: Seconds between two commits.
 INTERVAL = 0.2
+#: Seconds for writing down what cannot be committed: nothing is read meanwhile.
+BESIDE = 1.0
 
 
 class Commits:
@@ -32,12 +35,12 @@ class Commits:
 
     Args:
         group: of the client.
-        write: keeps what cannot be committed now.
+        write: keeps what cannot be committed now; takes at most so many seconds.
     """
 
     def __init__(
         self, client: Consumer, trouble: Trouble, shares: Mapping[tuple[str, int], Share],
-        group: str, write: Callable[[dict[str, Progress]], None],
+        group: str, write: Callable[[dict[str, Progress], float], None],
     ) -> None:
         self._client = client
         self._trouble = trouble
@@ -45,6 +48,8 @@ class Commits:
         self._group = group
         self._write = write
         self._sent_at: float | None = None
+        #: So ended the last one.
+        self._refused = False
         self._next_at = 0.0
 
     def begin(self) -> None:
@@ -52,9 +57,14 @@ class Commits:
         now = monotonic()
         if now < self._next_at or self._trouble.down:
             return
-        if self._waiting:
-            self._keep(now)
-            return
+        if self._waiting or self._refused:
+            # A rebalance goes on.
+            self._next_at = now + INTERVAL
+            self._write_down(self._shares.values(), False)
+        if not self._waiting:
+            self._send(now)
+
+    def _send(self, now: float) -> None:
         changed = [share for share in self._shares.values() if share.dirty]
         if not changed:
             return
@@ -67,19 +77,22 @@ class Commits:
         for share in changed:
             share.dirty = False
 
-    def _keep(self, now: float) -> None:
-        """The last commit has no answer: a rebalance goes on. Write it where peers will look."""
-        self._next_at = now + INTERVAL
+    def _write_down(
+        self, shares: Iterable[Share], clean: bool, seconds: float = BESIDE
+    ) -> None:
+        """Keep where peers look what cannot be committed now."""
         records: dict[str, Progress] = {}
-        for share in self._shares.values():
-            position = share.position(False)
+        for share in shares:
+            position = share.position(clean)
             if position != share.kept:
                 share.kept = position
-                key = names.progress(self._group, share.topic, share.partition)
-                records[key] = Progress(*position)
+                records[self._key(share)] = Progress(*position)
         if records:
             with suppress(TransportError):
-                self._write(records)
+                self._write(records, seconds)
+
+    def _key(self, share: Share) -> str:
+        return names.progress(self._group, share.topic, share.partition)
 
     @property
     def _waiting(self) -> bool:
@@ -88,6 +101,7 @@ class Commits:
     def ended(self, error: KafkaError | None, partitions: Iterable[TopicPartition] | None) -> None:
         """The answer to a commit has come."""
         self._sent_at = None
+        self._refused = error is not None
         if error is None:
             self._trouble.works()
         for place in partitions or ():
@@ -100,16 +114,42 @@ class Commits:
         try:
             self.now([share])
         except TransportError:
-            key = names.progress(self._group, share.topic, share.partition)
-            self._write({key: Progress(*share.position(False))})
+            self._write({self._key(share): Progress(*share.position(False))}, ANSWER_TIMEOUT)
 
-    def attempt(self, shares: Iterable[Share], clean: bool = False) -> None:
-        """Commit and wait for it; in the middle of a rebalance it may be refused, with no harm.
-
-        What is not committed now is committed later, or is done again by the next owner.
-        """
+    def take_up(self, shares: Iterable[Share]) -> None:
+        """Say whose hands these are in now; if that is refused, the next commit says it."""
         with suppress(TransportError):
-            self.now(shares, clean)
+            self.now(shares)
+
+    def give_up(self, shares: Collection[Share]) -> None:
+        """Commit what is given back in order; it may be refused in the middle of a rebalance."""
+        try:
+            self.now(shares, clean=True)
+        except TransportError:
+            self._write_down(shares, True)
+
+    def last(self, seconds: float) -> bool:
+        """Commit all, given back in order, before the client is closed; `False` if nobody answers.
+
+        Not `now`: that waits for as long as a session lasts.
+        """
+        deadline = monotonic() + seconds
+        if self._answered(deadline):
+            positions = _positions(self._shares.values(), True)
+            with suppress(KafkaException):
+                if positions:
+                    self._client.commit(offsets=positions, asynchronous=True)
+                    self._sent_at = monotonic()
+        answered = self._answered(deadline)
+        if self._refused or not answered:
+            self._write_down(self._shares.values(), True)
+        return answered
+
+    def _answered(self, deadline: float) -> bool:
+        while self._sent_at is not None and monotonic() < deadline:
+            # What comes meanwhile is not committed, so it comes again.
+            self._client.poll(0.01)
+        return self._sent_at is None
 
     def now(self, shares: Iterable[Share], clean: bool = False) -> None:
         """Commit and wait for it.

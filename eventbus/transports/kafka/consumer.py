@@ -22,6 +22,7 @@ from .errors import MISSING, translate
 from .inboxes import Inboxes
 from .options import ANSWER_TIMEOUT, Options
 from .positions import share as taken_up
+from .progress import Progress
 from .registry import Registry
 from .settling import Store, is_lost
 from .share import Share
@@ -31,6 +32,10 @@ logger = logging.getLogger("eventbus.consumer")
 
 #: Seconds of one wait for messages: the client's own cannot be ended by another thread.
 SLICE = 0.02
+#: Seconds between the news that no broker answers and an answer that is later than that.
+AGAIN = 0.2
+#: Seconds for the last commit.
+FAREWELL = 1.0
 #: Messages that are taken in without room for them before the client is told to stop fetching.
 SURPLUS = 200
 #: Seconds that running handlers get when their partition is taken away.
@@ -66,6 +71,8 @@ class KafkaConsumer:
         self._seen = -1
         self._follow_at = 0.0
         self._shares: dict[tuple[str, int], Share] = {}
+        #: What was done in shares that were lost.
+        self._left: dict[tuple[str, int], Progress] = {}
         self._inboxes = Inboxes()
         self._buffer: deque[Delivery] = deque()
         self._mean = float(USUAL_SIZE)
@@ -158,12 +165,12 @@ class KafkaConsumer:
         client, self._client = self._client, None
         if client is None:
             return
-        if self._trouble.down:
-            # It waits for an answer to what it has asked.
-            Thread(target=_close, args=(client,), daemon=True).start()
-            return
-        self._give_up(list(self._shares.values()))
-        _close(client)
+        commits = self._commits
+        if commits is not None and not self._trouble.down and commits.last(FAREWELL):
+            _close(client)
+        else:
+            # It would wait for an answer to what it has asked.
+            Thread(target=_close, args=(client,), name="kafka-close", daemon=True).start()
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -268,7 +275,15 @@ class KafkaConsumer:
             assert self._client is not None
             self._client.resume(self._client.assignment())
 
+    @property
+    def connected(self) -> bool:
+        """Whether brokers answer, as far as is known."""
+        return not self._trouble.down
+
     def _check(self) -> None:
+        if self._trouble.down and self._catalogue.looked_at > self._trouble.down_at + AGAIN:
+            # Without events and commits nothing else tells.
+            self._trouble.works()
         self._trouble.check()
         if self._failure is not None:
             raise self._failure
@@ -312,7 +327,10 @@ class KafkaConsumer:
                 )
 
     def _assigned(self, client: Consumer, partitions: list[TopicPartition]) -> None:
-        """Called by the client in the middle of a read; must not raise."""
+        """Called by the client in the middle of a read, or of its close; must not raise."""
+        if self._closing or not partitions:
+            # A client that closes answers no question before its timeout.
+            return
         try:
             self._take_up(client, partitions)
         except Exception as error:
@@ -340,7 +358,8 @@ class KafkaConsumer:
             if place.error is not None:
                 raise translate(place.error, self._options.name)
             progress = kept.get(names.progress(group, place.topic, place.partition))
-            share = taken_up(place, birth, topics.get(place.topic), self._owner, progress)
+            beside = (progress, self._left.get((place.topic, place.partition)))
+            share = taken_up(place, birth, topics.get(place.topic), self._owner, beside)
             share.inbox = place.topic.startswith(names.INBOX)
             self._shares[place.topic, place.partition] = share
             taken.append(share)
@@ -353,7 +372,7 @@ class KafkaConsumer:
             client.pause(begin)
         self._trouble.works()
         assert self._commits is not None
-        self._commits.attempt(taken)
+        self._commits.take_up(taken)
 
     @property
     def _cooperative(self) -> bool:
@@ -363,30 +382,44 @@ class KafkaConsumer:
     def _revoked(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """Called by the client; must not raise."""
         try:
-            shares = [
-                share for p in partitions if (share := self._shares.get((p.topic, p.partition)))
-            ]
+            shares = self._held(partitions)
             if not self._closing:
-                self._surrender(shares)
+                self._surrender(shares, PATIENCE)
                 self._give_up(shares)
         except Exception as error:
             self._failure = error
         finally:
             self._forget(partitions)
 
-    def _surrender(self, shares: list[Share]) -> None:
+    def _surrender(self, shares: list[Share], seconds: float) -> None:
         """Let what runs finish, so that the next owner need not do it again."""
         if any(share.pending for share in shares):
             mine = set(map(id, shares))
-            self.surrender(lambda d: d.receipt is not None and id(d.receipt[0]) in mine, PATIENCE)
+            self.surrender(lambda d: d.receipt is not None and id(d.receipt[0]) in mine, seconds)
 
     def _give_up(self, shares: list[Share]) -> None:
         if self._commits is not None and shares:
-            self._commits.attempt(shares, clean=True)
+            self._commits.give_up(shares)
 
     def _lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
         """Called by the client: a peer may have them already, so nothing is committed."""
-        self._forget(partitions)
+        self._trouble.silent()
+        try:
+            self._leave(self._held(partitions))
+        except Exception as error:
+            logger.debug("what was lost could not be looked through: %s", error)
+        finally:
+            self._forget(partitions)
+
+    def _leave(self, shares: list[Share]) -> None:
+        """Begin nothing more, and remember what is done: often they come back to this member."""
+        self._surrender(shares, 0.0)
+        for share in shares:
+            self._left[share.topic, share.partition] = Progress(*share.position(False))
+
+    def _held(self, partitions: list[TopicPartition]) -> list[Share]:
+        places = [(place.topic, place.partition) for place in partitions]
+        return [self._shares[place] for place in places if place in self._shares]
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
         for place in partitions:

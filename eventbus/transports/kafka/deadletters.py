@@ -8,7 +8,7 @@ from threading import Lock
 from time import monotonic
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from ..base import DeadRecord
 from . import clients, frames, names
@@ -75,7 +75,8 @@ class KafkaDeadLetters:
         if begin >= end:
             return
         with self._reader() as (consumer, trouble):
-            consumer.assign([TopicPartition(*PLACE, OFFSET_BEGINNING)])
+            # Not "the beginning": that is another question, which a new client asks late.
+            consumer.assign([TopicPartition(*PLACE, begin)])
             deadline = monotonic() + ANSWER_TIMEOUT
             position = begin
             while position < end:
@@ -96,7 +97,7 @@ class KafkaDeadLetters:
             pair = self._idle.pop() if self._idle else None
         if pair is None:
             trouble = Trouble(self._options.name)
-            pair = clients.make(Consumer, self._options.reader(), trouble), trouble
+            pair = clients.make(Consumer, self._options.pages(), trouble), trouble
         try:
             yield pair
             pair[0].unassign()

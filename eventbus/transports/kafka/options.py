@@ -11,7 +11,7 @@ from ..base import Settings
 ANSWER_TIMEOUT = 5.0
 #: Milliseconds: a killed member's events go to a peer after the first, and pauses of a rebalance
 #: are multiples of the second. Brokers as they come refuse sessions below six seconds.
-SESSION, HEARTBEAT = 6_000, 1_000
+SESSION, HEARTBEAT = 6_000, 500
 
 
 class Options:
@@ -36,7 +36,7 @@ class Options:
             "socket.connection.setup.timeout.ms": 4_000,
             "socket.timeout.ms": 10_000,
             "reconnect.backoff.ms": 100,
-            "reconnect.backoff.max.ms": 1_000,
+            "reconnect.backoff.max.ms": 500,
             "topic.metadata.refresh.fast.interval.ms": 50,
         }
         if config.username:
@@ -55,6 +55,8 @@ class Options:
             # Events without a key go anywhere at once, so that all members have their share.
             "sticky.partitioning.linger.ms": 0,
             "topic.metadata.propagation.max.ms": 2_000,
+            # The first pause of those that grow: a topic made a moment ago has no leader yet.
+            "retry.backoff.ms": 10,
             **_of("producer", self.common()),
             "enable.idempotence": True,
             "acks": "all",
@@ -90,6 +92,11 @@ class Options:
             # For positions that the broker has removed; births decide where to begin.
             "auto.offset.reset": "earliest",
         }
+
+    def pages(self) -> dict[str, Any]:
+        """For a client that reads up to an end it knows, and begins again now and then."""
+        # The last fetch of one reading waits as long, and the next reading for it.
+        return {**self.reader(), "fetch.wait.max.ms": 2}
 
     def admin(self) -> dict[str, Any]:
         return _of("admin", self.common())

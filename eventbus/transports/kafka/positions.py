@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from confluent_kafka import TopicPartition
 
 from .admin import Topic
@@ -27,21 +29,36 @@ def known(
 
 def share(
     place: TopicPartition, birth: Birth, about: Topic | None, owner: str,
-    progress: Progress | None = None,
+    beside: Sequence[Progress | None] = (),
 ) -> Share:
-    """A partition as it is taken up by a process."""
+    """A partition as it is taken up by a process.
+
+    Args:
+        beside: what is known of it and was not committed.
+    """
     offset, left = known(place, birth, about)
     note = Note(birth.key, about.id if about else "", owner)
     done = left.done if left else []
-    offset, done = merged(offset, done, progress, note.birth, note.topic)
+    for progress in beside:
+        offset, done = merged(offset, done, progress, note.birth, note.topic)
     skips = Skips(offset, done)
     if left is not None:
-        note.deaths, note.counted = left.deaths, left.counted
-        if not left.clean and left.owner != owner:
-            note.deaths = left.deaths + 1 if left.counted == offset else 1
-            note.counted = offset
-            kept = note_of(progress, note.birth, note.topic)
-            note.started = kept.started if left.started is None and kept else left.started
-        elif left.counted != offset:
-            note.deaths = 0
+        later = [
+            kept for p in beside if p is not None and p.offset >= place.offset
+            and (kept := note_of(p, note.birth, note.topic)) is not None
+        ]
+        _remember(note, left, later, offset)
     return Share(place.topic, place.partition, offset, note, skips)
+
+
+def _remember(note: Note, left: Note, later: Sequence[Note], offset: int) -> None:
+    """How often members have vanished while the offset stood still."""
+    note.deaths, note.counted = left.deaths, left.counted
+    clean = left.clean or any(n.clean and n.owner == left.owner for n in later)
+    if not clean and left.owner != note.owner:
+        note.deaths = left.deaths + 1 if left.counted == offset else 1
+        note.counted = offset
+        started = (n.started for n in (left, *later) if n.started is not None)
+        note.started = next(started, None)
+    elif left.counted != offset:
+        note.deaths = 0

@@ -77,11 +77,10 @@ class Producing:
             self._lock.release()
 
     def _take_in(self) -> Producer:
-        """The client, without old news: a password may be right again."""
+        """The client, with all that it has to tell."""
         producer = self._client()
         while producer.poll(0):
             continue
-        self._trouble.forgive()
         return producer
 
     def _client(self) -> Producer:
@@ -92,7 +91,8 @@ class Producing:
 
     def send(self, messages: Sequence[Outgoing], timeout: float) -> Batch:
         """Write messages in order; the batch tells which of them are stored when it returns."""
-        deadline = monotonic() + timeout
+        begun = monotonic()
+        deadline = begun + timeout
         batch = Batch(len(messages))
         if not self._lock.acquire(timeout=max(0.001, timeout)):
             raise TransportUnavailable(f"{self._options.name}: another thread still writes")
@@ -102,16 +102,16 @@ class Producing:
                 self._produce(producer, message, partial(batch.told, number), deadline)
             while batch.left and monotonic() < deadline:
                 producer.poll(min(SLICE, max(0.0, deadline - monotonic())))
-                self._check()
+                self._check(begun)
         finally:
             self._lock.release()
         if batch.left < len(messages) - len(batch.errors):
             self._trouble.works()
         return batch
 
-    def _check(self) -> None:
+    def _check(self, begun: float) -> None:
         try:
-            self._trouble.check()
+            self._trouble.check(begun)
         except Exception:
             self._drop()
             raise

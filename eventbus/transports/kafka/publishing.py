@@ -64,6 +64,7 @@ class Publishing:
             topic = records[number].topic
             if topic in self._known:
                 continue
+            self._producing.warm_up()
             try:
                 self._catalogue.ensure(topic, self._hint)
             except TransportError:

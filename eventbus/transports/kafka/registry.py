@@ -80,6 +80,7 @@ class Registry:
         self.progress: dict[str, Progress | None] = {}
         self._position = 0
         self._end = 0
+        self._topic: Topic | None = None
         self._made = False
         self._thread: Thread | None = None
         self._stopping = False
@@ -129,14 +130,14 @@ class Registry:
             self._write(key, None)
         return bool(keys)
 
-    def keep(self, records: dict[str, Progress]) -> None:
+    def keep(self, records: dict[str, Progress], seconds: float) -> None:
         """Write down what is settled and cannot be committed now."""
         self._make()
         messages = [
             Outgoing(names.REGISTRY, progress.pack(item), key, partition=0)
             for key, item in records.items()
         ]
-        self._producing.store(messages, ANSWER_TIMEOUT)
+        self._producing.store(messages, seconds)
 
     def hint(self, topic: str) -> None:
         """Let all members know of a new topic, at once."""
@@ -224,7 +225,11 @@ class Registry:
 
     def _begin(self) -> None:
         """From the start; what was read before counts until everything was read again."""
-        end = self._admin.ends([PLACE]).get(PLACE, 0)
+        self._catalogue.ensure_table(names.REGISTRY)
+        self._topic = self._catalogue.look().get(names.REGISTRY)
+        end = self._admin.ends([PLACE]).get(PLACE)
+        if self._topic is None or end is None:
+            raise TransportUnavailable(f"{names.REGISTRY} is not there yet")
         with self._changed:
             self._reading, self._position, self._end = {}, 0, end
             self._caught_up()
@@ -244,10 +249,14 @@ class Registry:
         self._look_at = monotonic() + REFRESH
         self._producing.idle()
         try:
-            self._catalogue.look()
+            topic = self._catalogue.look().get(names.REGISTRY)
             self.error = None
         except EventBusError as error:
             self.error = error
+            self._look_at = monotonic() + AGAIN
+            return
+        if topic != self._topic:
+            raise TransportUnavailable(f"{names.REGISTRY} was deleted")
 
     def _apply(self, message: Message) -> None:
         if (problem := message.error()) is not None:

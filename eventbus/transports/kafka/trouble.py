@@ -22,6 +22,9 @@ MOST, WINDOW = 10, 10.0
 #: not speak its protocol. Nothing else tells.
 _HUNG_UP, OFTEN = "Disconnected", 3
 
+#: Seconds for an operation of a client that was refused before.
+GRACE = 2.0
+
 
 class Trouble:
     """Remembers why a client does not get through.
@@ -33,11 +36,13 @@ class Trouble:
     def __init__(self, name: str) -> None:
         self.name = name
         self._denied: KafkaError | None = None
+        self._denied_at = 0.0
         self._hung_up = 0
         self._last = ""
         self.reason = ""
         #: No broker is connected, as far as is known.
         self.down = False
+        self.down_at = 0.0
         self.worked = False
         #: The client cannot go on.
         self.fatal: KafkaError | None = None
@@ -51,13 +56,17 @@ class Trouble:
     def _error(self, error: KafkaError) -> None:
         code = error.code()
         if code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
-            self._denied = error
+            self._denied, self._denied_at = error, monotonic()
         elif code == KafkaError._ALL_BROKERS_DOWN:
-            self.down = True
+            self.silent()
         else:
             self.reason = str(error.str())
         if error.fatal():
             self.fatal = error
+
+    def silent(self) -> None:
+        """No broker answers."""
+        self.down, self.down_at = True, monotonic()
 
     def log(self, level: int, message: str, *arguments: Any) -> None:
         """The client's log goes to ours, but not hundreds of lines of the same."""
@@ -77,24 +86,25 @@ class Trouble:
     def works(self) -> None:
         """A broker has answered."""
         self.down, self.worked = False, True
-        self._hung_up, self.reason = 0, ""
+        self._hung_up, self.reason, self._denied = 0, "", None
 
-    @property
-    def bad(self) -> bool:
-        """Whether there is something that waiting does not mend."""
-        return self._denied is not None or self._hung_up >= OFTEN
+    def check(self, since: float | None = None) -> None:
+        """Raise what a person must change, or what ends this client.
 
-    def forgive(self) -> None:
-        """Forget an old refusal; if it still holds, there is a new one soon."""
-        self._denied = None
-        self._hung_up = 0
-
-    def check(self) -> None:
-        """Raise what a person must change, or what ends this client."""
-        if self._denied is not None:
+        Args:
+            since: when an operation began. An older refusal may be over: the client says the same
+                thing once in half a minute only, so the operation gets a little time.
+        """
+        old = since is not None and self._denied_at < since
+        if self._denied is not None and not (old and monotonic() - (since or 0.0) < GRACE):
             raise AuthenticationError(f"{self.name}: {self._denied.str()}")
         if self.fatal is not None:
             raise translate(self.fatal, self.name)
+
+    @property
+    def hopeless(self) -> bool:
+        """No broker answers, and none has refused us, which is worth waiting for."""
+        return self.down and self._denied is None
 
     @property
     def mistaken(self) -> ConfigurationError | None:

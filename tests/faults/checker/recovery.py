@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import journal as steps
-from .history import History
+from .history import Fault, History
 from .rules import Rules, Violation
 
 
@@ -58,16 +58,28 @@ def _take_over(history: History, rules: Rules) -> Iterator[Violation]:
     for fault in history.faults:
         if fault.kind != steps.KILL:
             continue
+        latest = _latest(history, rules, fault)
         for run in history.by_who[fault.who]:
             if run.end is not None:
                 continue
             again = [r.start for r in history.by_work[run.work] if r.start > run.start]
             # Never again is a loss, and reported as that.
-            if again and again[0] - fault.at > rules.take_over:
+            if again and again[0] > latest:
                 yield Violation(
                     "I6", f"{run.work.id} came back {again[0] - fault.at:.1f} s after the kill "
                     f"of {fault.who}",
                 )
+
+
+def _latest(history: History, rules: Rules, kill: Fault) -> float:
+    """When what a killed member ran must have begun at a peer."""
+    latest = kill.at + rules.take_over
+    if rules.one_by_one:
+        # A group that waits for a dead member begins with the next dead one only after that.
+        for other in sorted(f.at for f in history.faults if f.kind == steps.KILL):
+            if kill.at < other <= latest:
+                latest = other + rules.take_over
+    return latest
 
 
 def truthful(history: History, rules: Rules) -> Iterator[Violation]:
