@@ -422,8 +422,8 @@ class ConsumerLoop:
         self._limited = any(m not in asking for m in self.members if m.may_fetch)
         if self._commands or (self._deadlines and not draining):
             return
-        if isinstance(consumer, GroupConsumer):
-            self._say_whether_connected(consumer)
+        if self._group is not None:
+            self._say_whether_connected(self._group)
         if not asking:
             if self._group is not None:
                 self._group.serve()
