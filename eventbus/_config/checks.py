@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -30,8 +29,11 @@ def shown(value: object) -> str:
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the closest one, and all there are."""
+    # Only who misspells something waits for this import.
+    from difflib import get_close_matches
+
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
+    close = get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(names)}"
 
