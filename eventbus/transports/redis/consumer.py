@@ -46,7 +46,7 @@ class RedisConsumer:
         self._name = name
         self._lease = lease
         self._link = connector.link()
-        self._bell = Bell(connector)
+        self._bell = Bell(connector, self._link)
         self._claims = Claims(name, lease)
         self._sources: dict[SubscriptionId, list[Source]] = {}
         self._dirty: set[Source] = set()
@@ -81,7 +81,6 @@ class RedisConsumer:
         waiting = self._ready.pop(subscription, [])
         if waiting:
             self.settle(Settlement(releases=waiting))
-        self._bell.hang_up()
 
     def _discover(self, id: SubscriptionId) -> None:
         """Find the streams of a subscription, and read what was ours on those that are new."""
@@ -150,7 +149,7 @@ class RedisConsumer:
             if fetched or monotonic() >= deadline:
                 return fetched
             if not self._wait(budgets, min(deadline, self._recheck_at) - monotonic()):
-                return []
+                return self._hand_over(budgets)
 
     def _hand_over(
         self, budgets: Mapping[SubscriptionId, Budget]
@@ -220,23 +219,14 @@ class RedisConsumer:
         # What is to be read anyway, once there is room, need not ring.
         quiet = {source.stream for source in self._dirty}
         asked = {s: END if s in quiet else id for s, id in self._rung.items()}
-        ahead: list[tuple[Source, int]] = []
-
-        def ringing() -> None:
-            ahead.extend(self._few_wanted(budgets))
-            if ahead:
-                self._link.send(self._commands(ahead))
-
-        rung = self._bell.wait(asked, seconds, ringing)
-        if rung is None:
-            return False
-        self._note(rung)
-        if ahead:
-            self._take_new(ahead, self._link.receive(len(ahead)))
-        return True
+        along = self._few_wanted(budgets)
+        ring = self._bell.wait(asked, self._commands(along), seconds)
+        self._note(ring.ids)
+        self._take_new(along, ring.answers)
+        return not ring.woken
 
     def _few_wanted(self, budgets: Mapping[SubscriptionId, Budget]) -> list[tuple[Source, int]]:
-        """What is asked for before it is read which of the streams have rung."""
+        """What is asked for along, before it is known which of the streams will ring."""
         found: list[tuple[Source, int]] = []
         for id, budget in budgets.items():
             sources = [s for s in self._wanted(id, budget) if s not in self._dirty]
