@@ -145,11 +145,14 @@ class RedisConsumer:
         while True:
             self._recheck(budgets)
             self._gather(budgets)
+            waited = (
+                not any(map(self._ready.get, budgets))
+                and monotonic() < deadline
+                and self._wait(budgets, min(deadline, self._recheck_at) - monotonic())
+            )
             fetched = self._hand_over(budgets)
-            if fetched or monotonic() >= deadline:
+            if fetched or not waited:
                 return fetched
-            if not self._wait(budgets, min(deadline, self._recheck_at) - monotonic()):
-                return self._hand_over(budgets)
 
     def _hand_over(
         self, budgets: Mapping[SubscriptionId, Budget]
