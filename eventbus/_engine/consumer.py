@@ -437,6 +437,9 @@ class ConsumerLoop:
         members = {member.id: member for member in asking}
         for id, deliveries in fetched:
             self._admit(members[id], deliveries, asking[members[id]].events)
+        if fetched:
+            # Workers that were woken can begin now, not only when this thread waits again.
+            sleep(0)
 
     def _say_whether_connected(self, consumer: GroupConsumer) -> None:
         connected = consumer.connected
