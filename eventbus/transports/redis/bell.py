@@ -19,7 +19,7 @@ from .link import Command, Connector, Link
 
 #: Seconds that the server gets to answer on its own when the time of a question is over.
 SLACK = 0.05
-#: Seconds that taking a question back may last: a closing bus waits for it, even if the server hangs.
+#: Seconds that taking a question back may last: a closing bus waits for it, if the server hangs.
 PATIENCE = 2.0
 #: Seconds between two attempts to: one that overtakes the question has no effect.
 AGAIN = 0.01
@@ -46,7 +46,7 @@ class Bell:
         """`other` is a connection to take a question back over."""
         self._link = connector.link()
         self._other = other
-        self._number: int | None = None
+        self._number = 0
         self._waker = Waker()
 
     def wait(
@@ -59,10 +59,10 @@ class Bell:
             along: what to ask for as soon as there is an answer; all of it answered at once.
             seconds: for how long, to the millisecond.
         """
-        if self._number is None:
+        if not self._number:
             self._number = self._link.call("CLIENT", "ID")
         block = max(1, ceil(seconds * 1000))
-        read = ("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *streams, *streams.values())
+        read: Command = ("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *streams, *streams.values())
         self._link.send([read, *along])
         ready = self._waker.wait(self._link.fileno(), block / 1000 + SLACK)
         if not ready.server:
@@ -77,7 +77,7 @@ class Bell:
             left = deadline - monotonic()
             if left <= 0:
                 raise TransportUnavailable("the server does not answer any more")
-            self._other.call("CLIENT", "UNBLOCK", self._number or 0, timeout=left)
+            self._other.call("CLIENT", "UNBLOCK", self._number, timeout=left)
             if is_readable(self._link.fileno(), AGAIN):
                 return
 

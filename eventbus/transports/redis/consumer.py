@@ -20,6 +20,9 @@ RECHECK = 1.0
 #: Seconds between two readings of the own history: it shows a group's foreign members that we
 #: live, who remove consumers that are idle for ten minutes.
 HISTORY = 120.0
+#: Seconds after which a session does it for the first time: up to then the server may have answered
+#: the last question of a session before, whose connection had died.
+FIRST_HISTORY = 2.0
 #: Entries of the own history read at once, and ids per script call.
 PAGE = 500
 #: So many streams are read before it is known which of them have news: the commands are small.
@@ -59,7 +62,7 @@ class RedisConsumer:
         self._let_go: set[Delivery] = set()
         self._kept_at = monotonic()
         self._recheck_at = 0.0
-        self._history_at = monotonic() + HISTORY
+        self._history_at = monotonic() + FIRST_HISTORY
         self._size = 1_000.0
         try:
             self._link.call("PING")
