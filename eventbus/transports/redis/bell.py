@@ -62,7 +62,8 @@ class Bell:
         if not self._number:
             self._number = self._link.call("CLIENT", "ID")
         block = max(1, ceil(seconds * 1000))
-        read: Command = ("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *streams, *streams.values())
+        names, ids = streams.keys(), streams.values()
+        read: Command = ("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *names, *ids)
         self._link.send([read, *along])
         ready = self._waker.wait(self._link.fileno(), block / 1000 + SLACK)
         if not ready.server:
