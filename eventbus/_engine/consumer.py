@@ -429,12 +429,12 @@ class ConsumerLoop:
                 self._group.serve()
             self._wakeup.wait(timeout)
             return
-        fetched = consumer.fetch({m.id: budget for m, budget in asking.items()}, timeout)
+        # One that is cancelled meanwhile gives them back, in front of what its successor fetches.
+        members = {member.id: member for member in asking}
+        fetched = consumer.fetch({id: asking[m] for id, m in members.items()}, timeout)
         now = monotonic()
         for member in asking:
             member.last_fetch = now
-        # One that was cancelled meanwhile gives them back, in front of what its successor fetches.
-        members = {member.id: member for member in asking}
         for id, deliveries in fetched:
             self._admit(members[id], deliveries, asking[members[id]].events)
 
