@@ -205,7 +205,7 @@ class ConsumerLoop:
         self.reconnects += 1
         failed = isinstance(error, PERMANENT_ERRORS)
         for member in self.members:
-            if member.state != "paused":
+            if member.state not in ("paused", "closed"):
                 member.state = "failed" if failed else "connecting"
 
     def _attach(self, consumer: Consumer, member: Member) -> None:
@@ -225,13 +225,13 @@ class ConsumerLoop:
 
     def _detach(self, consumer: Consumer, member: Member) -> None:
         self._hand_back(member)
-        # At once: a successor must not fetch what comes behind it first.
-        self._settle(consumer)
         member.state = "closed"
         successor = any(m.id == member.id and not m.removed for m in self.members)
         if member in self._attached and not successor:
             consumer.detach(member.id)
         self._attached.discard(member)
+        # At once: a successor must not fetch what comes behind it first.
+        self._settle(consumer)
 
     def _disown(self) -> None:
         for member in self.members:
@@ -429,12 +429,12 @@ class ConsumerLoop:
                 self._group.serve()
             self._wakeup.wait(timeout)
             return
-        fetched = consumer.fetch({m.id: budget for m, budget in asking.items()}, timeout)
+        # One that is cancelled meanwhile gives them back, in front of what its successor fetches.
+        members = {member.id: member for member in asking}
+        fetched = consumer.fetch({id: asking[m] for id, m in members.items()}, timeout)
         now = monotonic()
         for member in asking:
             member.last_fetch = now
-        # One that was cancelled meanwhile gives them back, in front of what its successor fetches.
-        members = {member.id: member for member in asking}
         for id, deliveries in fetched:
             self._admit(members[id], deliveries, asking[members[id]].events)
         if fetched:

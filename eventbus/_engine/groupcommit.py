@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import zip_longest
 from threading import Lock, get_ident, main_thread
 from time import monotonic
 
@@ -54,7 +55,10 @@ class _Ticket:
         return self._done
 
     def finish(self, error: Exception | None, following: _Ticket | None) -> None:
-        """Note what came of it, and who is to be let go after its owner."""
+        """Note what came of it, and who is to be let go after its owner.
+
+        In this order: as soon as it is done, its owner reads the rest.
+        """
         self.error = error
         self.next = following
         self._done = True
@@ -78,6 +82,12 @@ class _Ticket:
     def call(self) -> None:
         """Have its owner look."""
         _free(self.turn)
+
+
+def _finish(tickets: Sequence[_Ticket], error: Exception | None) -> None:
+    """Note what came of one round trip that all of them shared."""
+    for ticket, following in zip_longest(tickets, tickets[1:]):
+        ticket.finish(error, following)
 
 
 class GroupCommit:
@@ -145,11 +155,7 @@ class GroupCommit:
         except Exception as failure:
             error = failure
         finally:
-            # From the last one on: once a ticket is done, its owner may read who follows.
-            following = None
-            for ticket in reversed(tickets):
-                ticket.finish(error, following)
-                following = ticket
+            _finish(tickets, error)
             tickets[0].let_go()
 
     def _wait_for_company(self) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import count
+from operator import attrgetter
 from threading import Condition, RLock
 from time import monotonic
 from typing import Any
@@ -56,6 +57,10 @@ CAPABILITIES = Capabilities(
         "leases": "accepted and ignored: nobody else could take an event over",
     },
 )
+
+
+#: Events are numbered as they come.
+_receipt = attrgetter("receipt")
 
 
 class _Queue:
@@ -315,7 +320,7 @@ class MemoryConsumer:
                 self._transport.dead_letters.put(dead)
             self._ack(settlement.acks)
             # What waited behind another event comes before it here.
-            for delivery in sorted(settlement.releases, key=_number, reverse=True):
+            for delivery in sorted(settlement.releases, key=_receipt, reverse=True):
                 queue = self._done(delivery)
                 if queue is not None:
                     queue.waiting.appendleft(delivery)
@@ -346,12 +351,6 @@ class MemoryConsumer:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def _number(delivery: Delivery) -> int:
-    """Events are numbered as they come."""
-    number: int = delivery.receipt
-    return number
 
 
 def _delivery(item: Parked) -> Delivery:

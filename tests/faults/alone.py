@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
 from random import Random
-from time import sleep
 
 from eventbus import EventBus, RetryPolicy, Subscription
 
 from . import journal as steps
 from .checker.report import Report, check
-from .journal import Journal, now, read
+from .journal import Journal, read
 from .leftovers import note_leftovers
 from .load import stream
 from .member import journalled
@@ -29,29 +28,22 @@ GROUP, PATTERN, HANDLER = "workers", "job.*", "handle"
 PUBLISHERS, BATCH = 2, 50
 #: Seconds for all of it, after which something hangs.
 PATIENCE = 300.0
-#: Seconds between two looks at the journal.
-POLL = 0.003
 
 
 class _Member:
-    """The bus of this process, and its one handler, which has another name in each life."""
+    """The bus of this process, and its one handler."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, journal: Journal) -> None:
         self.bus = EventBus(
             "memory://", group=GROUP, environ={}, max_concurrent_handlers=4,
             retry=RetryPolicy(max_attempts=3, initial=0.02, maximum=0.1),
         )
-        self._path = path
-        self._lives = count(1)
-        self._runs = count(1)
+        self._handle = journalled(journal, GROUP, HANDLER, count(1))
         self._subscription = self._come()
+        journal.note(steps.LIVE, group=GROUP, pattern=PATTERN, handler=HANDLER)
 
     def _come(self) -> Subscription:
-        journal = Journal(self._path, f"m{next(self._lives)}")
-        handle = journalled(journal, GROUP, HANDLER, self._runs)
-        made = self.bus.subscribe(PATTERN, handle, name=HANDLER)
-        journal.note(steps.LIVE, group=GROUP, pattern=PATTERN, handler=HANDLER)
-        return made
+        return self.bus.subscribe(PATTERN, self._handle, name=HANDLER)
 
     def leave_and_come(self) -> None:
         """What runs goes on; what has not begun goes back."""
@@ -65,7 +57,7 @@ def alone(folder: Path, *, seed: int, events: int = 12_000, leaves: int = 30) ->
     path = folder / "journal"
     journal, progress = Journal(path, "alone"), Progress(path)
     journal.note(steps.SPAWNED)
-    member = _Member(path)
+    member = _Member(journal)
     with _publishing(member.bus, journal, events, chance):
         for mark in sorted(chance.randrange(events * 19 // 20) for _ in range(leaves)):
             _wait_for(progress, mark)
@@ -80,10 +72,8 @@ def alone(folder: Path, *, seed: int, events: int = 12_000, leaves: int = 30) ->
 
 
 def _wait_for(progress: Progress, mark: int) -> None:
-    deadline = now() + PATIENCE
-    while progress.update() or len(progress.settled) < mark:
-        assert now() < deadline, f"{len(progress.settled)} events are handled, {mark} were expected"
-        sleep(POLL)
+    if not progress.reaches(lambda: len(progress.settled) >= mark, PATIENCE):
+        raise AssertionError(f"{len(progress.settled)} events are handled, {mark} were expected")
 
 
 @contextmanager

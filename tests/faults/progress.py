@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from . import journal as steps
 from .checker.history import Duty, Work, covers
-from .journal import Reader, Step
+from .journal import Reader, Step, now
+
+#: Seconds between two looks at the journal.
+POLL = 0.003
 
 
 class Progress:
@@ -37,6 +42,17 @@ class Progress:
             self.counts[line.step] += 1
             self._take(line)
         return bool(lines)
+
+    def reaches(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Read on until the condition holds; `False` when the seconds are over first."""
+        deadline = now() + timeout
+        self.update()
+        while not condition():
+            if now() >= deadline:
+                return False
+            time.sleep(POLL)
+            self.update()
+        return True
 
     def _take(self, line: Step) -> None:
         if line.step == steps.ATTEMPTED:

@@ -21,12 +21,10 @@ from .checker.rules import Rules
 from .journal import Journal, now, read
 from .leftovers import note_leftovers
 from .probe import Probe
-from .progress import Progress
+from .progress import POLL, Progress
 from .publisher import publish
 
 ROOT = Path(__file__).parents[2]
-#: Seconds between two looks at the journal.
-POLL = 0.003
 #: Seconds after which a condition that should have come true will not: generous, for slow machines.
 PATIENCE = 60.0
 
@@ -175,12 +173,8 @@ class Supervisor:
         self, what: str, condition: Callable[[], bool], timeout: float = PATIENCE
     ) -> None:
         """Wait for a condition over `progress`."""
-        deadline = now() + timeout
-        self.progress.update()
-        while not condition():
-            assert now() < deadline, f"not within {timeout} s: {what}\n{self.stderr()}"
-            time.sleep(POLL)
-            self.progress.update()
+        if not self.progress.reaches(condition, timeout):
+            raise AssertionError(f"not within {timeout} s: {what}\n{self.stderr()}")
 
     def wait_until_live(self, *processes: Process) -> None:
         names = {process.who for process in processes}

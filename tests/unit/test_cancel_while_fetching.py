@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from eventbus import TransportUnavailable
+from eventbus._engine import reconnect
+from eventbus.transports.base import SubscriptionId
 from tests.unit.engine_fakes import (
     InlineDispatcher,
     ScriptedBroker,
@@ -56,3 +59,24 @@ def test_it_is_not_given_to_the_member_that_has_just_followed():
 
     assert broker.released == late
     assert handled == []
+
+
+def test_a_cancelled_member_is_let_go_though_giving_back_ends_the_session(monkeypatch):
+    monkeypatch.setattr(reconnect, "SHORTEST", 0.0)
+    dispatcher = InlineDispatcher()
+    dispatcher.busy = True
+    one, other = member(dispatcher), member(dispatcher, id=SubscriptionId("g", "c.d"))
+
+    def cancel_meanwhile():
+        one.remove(one.bindings[0])
+        loop.remove(one)
+        return [delivery(1)]
+
+    broker = ScriptedBroker(cancel_meanwhile, ())
+    broker.settle_errors = [TransportUnavailable("away")]
+    loop = loop_of(broker, dispatcher)
+
+    play(loop, one, other)
+
+    assert len(broker.sessions) == 2, "the connection was not lost"
+    assert loop.members == (other,)

@@ -132,10 +132,7 @@ def test_whoever_leads_is_told_when_all_are_there(monkeypatch):
 def _shared(*owners):
     """Tickets of one round trip that is over; which of their owners were let go."""
     tickets = [owner() for owner in owners]
-    following = None
-    for ticket in reversed(tickets):
-        ticket.finish(None, following)
-        following = ticket
+    groupcommit._finish(tickets, None)
 
     def free():
         return [not ticket.turn.locked() for ticket in tickets]

@@ -35,10 +35,9 @@ class Catalogue:
         if not self._lock.acquire(timeout=BUSY):
             raise TransportUnavailable(f"{self._options.name}: another thread waits for an answer")
         try:
-            found = self._ask()
+            return self._ask()
         finally:
             self._lock.release()
-        return found
 
     def _ask(self) -> dict[str, Topic]:
         wanted = [
