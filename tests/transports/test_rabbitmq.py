@@ -14,7 +14,7 @@ from eventbus._engine import reconnect
 from eventbus.transports.base import Budget, Settlement, SubscriptionId
 from eventbus.transports.rabbitmq import frames, names
 from tests.conformance import rabbitmq
-from tests.conformance.target import QUICK, Received, wait_for
+from tests.conformance.target import QUICK, Received, started, wait_for
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -418,6 +418,33 @@ def test_a_member_that_has_no_room_leaves_the_rest_to_its_peers(buses: Buses) ->
     assert len(found) >= 190
     one.close()
     other.close()
+
+
+def test_little_room_for_a_moment_returns_nothing_that_is_on_its_way(buses: Buses) -> None:
+    """The server puts back what is on its way to a consumer that is cancelled, behind its peers'
+    backs: a later event of the same key has begun elsewhere by then."""
+    bus = buses()
+    reader = declared(bus)
+    order = [event.id for event in bus.publish_many([("a.b", number) for number in range(1_000)])]
+    found = fetch_all(reader, 1_000)
+    reader.settle(Settlement(acks=found))
+
+    def publish(thread: int) -> None:
+        for _ in range(100):
+            order.extend(e.id for e in bus.publish_many([("a.b", n) for n in range(20)]))
+
+    with started(1, publish):
+        while len(found) < 3_000:
+            # Hardly any room for a moment, and then again a lot.
+            held = []
+            for room in (1, 1, 1_000, 1_000, 1_000):
+                held += fetch(reader, timeout=0.05, budget=Budget(room, 10**6, ("h",)))
+            reader.settle(Settlement(acks=held))
+            found += held
+
+    assert [d.receipt.id for d in found if d.deaths] == []
+    assert [d.receipt.id for d in found] == order
+    reader.close()
 
 
 def test_ten_lost_connections_make_no_suspects_of_a_thousand_events(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from time import monotonic
 
 from pika import spec
@@ -19,7 +20,8 @@ FIRST, MOST = 32, 2_000
 MOST_BYTES = 16 * 2**20
 #: Seconds in which a prefetch that is used up was too small, rather than the handlers slow.
 QUICK = 0.5
-
+#: Seconds for which more waits here than there is room for, after which peers get the rest.
+CROWDED = 1.0
 #: Seconds for the answer to a new consumer: a server that has just started leaves some without.
 BEGINNING = 3.0
 
@@ -52,6 +54,7 @@ class Tap:
         self._through: set[Delivery] = set()
         self._open = False
         self._opened_at = 0.0
+        self._crowded_since = inf
         self._size = 0.0
 
     @property
@@ -108,11 +111,20 @@ class Tap:
         self._through.discard(delivery)
 
     def provide(self, budget: Budget) -> None:
-        """See that more comes, if there is room for more than is here."""
-        if self.ready:
-            if len(self.ready) > budget.events and self._prefetch > 4 * budget.events:
+        """See that more comes, if there is room for more than is here.
+
+        A consumer is cancelled when its prefetch is used up, and nothing on its way: RabbitMQ (seen
+        with 3.10) puts that back behind what peers have got by then, and counts it as a return.
+        """
+        used_up = len(self._through) >= self._prefetch
+        if len(self.ready) > budget.events and self._prefetch > 4 * budget.events:
+            now = monotonic()
+            self._crowded_since = min(self._crowded_since, now)
+            if used_up or now - self._crowded_since > CROWDED:
                 self.shut()
-        elif not self._open or len(self._through) >= self._prefetch:
+            return
+        self._crowded_since = inf
+        if not self.ready and (used_up or not self._open):
             self._begin(self._wanted(budget.events))
 
     def _wanted(self, room: int) -> int:
