@@ -28,7 +28,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from ...errors import EventBusError, TopologyError, TransportError
+from ...errors import AuthenticationError, EventBusError, TopologyError, TransportError
 from . import clients
 from .errors import MISSING, code_of, translate
 from .options import ANSWER_TIMEOUT, Options
@@ -226,21 +226,25 @@ class Admin:
             for future in asked.values()
         ]
 
-    def brokers(self) -> list[str]:
-        """Where the brokers of the cluster are."""
-        about = self._answer(self.client().describe_cluster(request_timeout=ANSWER_TIMEOUT))
-        return [f"{node.host}:{node.port}" for node in about.nodes]
+    def cluster(self) -> Any:
+        """Its brokers, and what we may do."""
+        return self._answer(self.client().describe_cluster(
+            include_authorized_operations=True, request_timeout=ANSWER_TIMEOUT
+        ))
 
-    def replicas(self, names: Collection[str]) -> dict[str, int]:
-        """Copies that each topic has."""
+    def describe(self, names: Collection[str]) -> dict[str, Any]:
+        """All that is known of topics, and what we may do; `None` where we may not know."""
         asked = self.client().describe_topics(
-            TopicCollection(list(names)), request_timeout=ANSWER_TIMEOUT
+            TopicCollection(list(names)), include_authorized_operations=True,
+            request_timeout=ANSWER_TIMEOUT,
         )
-        answers = {name: self._answer(future) for name, future in asked.items()}
-        return {
-            name: min((len(p.replicas) for p in about.partitions), default=0)
-            for name, about in answers.items()
-        }
+        found: dict[str, Any] = {}
+        for name, future in asked.items():
+            try:
+                found[name] = self._answer(future)
+            except AuthenticationError:
+                found[name] = None
+        return found
 
     # -- offsets -----------------------------------------------------------------------------
 
@@ -251,6 +255,10 @@ class Admin:
     def begins(self, places: Iterable[Place]) -> dict[Place, int]:
         """Where the oldest event of each partition is that the broker still has."""
         return self._offsets(places, OFFSET_BEGINNING)
+
+    def since(self, places: Iterable[Place], moment: float) -> dict[Place, int]:
+        """Where the first event of each partition is that came at a time or later, else -1."""
+        return self._offsets(places, int(moment * 1000))
 
     def _offsets(self, places: Iterable[Place], when: int) -> dict[Place, int]:
         """Ask a consumer that reads nothing, in one question, for partitions that have a leader."""
