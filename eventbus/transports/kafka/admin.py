@@ -206,7 +206,7 @@ class Admin:
     def set_config(self, topic: str, config: Mapping[str, str]) -> None:
         """See to it that a topic has these settings; one that a broker made by itself has not."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        (found,) = self.describe_configs([resource])
+        found = self._config_of(resource)
         wrong = {name: value for name, value in config.items() if found.get(name) != value}
         for name, value in wrong.items():
             operation = AlterConfigOpType.SET
@@ -218,6 +218,20 @@ class Admin:
                 [resource], request_timeout=ANSWER_TIMEOUT
             )
             self._answer(next(iter(asked.values())))
+
+    def _config_of(self, resource: Any) -> dict[str, str | None]:
+        """Ask until the broker has heard of a topic that was made a moment ago."""
+        deadline = monotonic() + PATIENCE
+        while True:
+            asked = self.client().describe_configs([resource], request_timeout=ANSWER_TIMEOUT)
+            try:
+                found = self._wait(asked[resource])
+            except (KafkaException, LateError) as error:
+                if code_of(error) not in MISSING or monotonic() >= deadline:
+                    raise self._translated(error) from None
+                sleep(SOON)
+            else:
+                return {name: entry.value for name, entry in found.items()}
 
     def describe_configs(self, resources: list[Any]) -> list[dict[str, str | None]]:
         asked = self.client().describe_configs(resources, request_timeout=ANSWER_TIMEOUT)
