@@ -74,8 +74,8 @@ def _take_over(history: History, rules: Rules) -> Iterator[Violation]:
 def _latest(history: History, rules: Rules, kill: Fault) -> float:
     """When what a killed member ran must have begun at a peer.
 
-    A group that waits for a dead member takes all who wait with it for alive, and gives them a whole
-    session from then on: also those who have died meanwhile.
+    A group that waits for a dead member takes all who wait with it for alive, and gives them a
+    whole session from then on: also those who have died meanwhile.
     """
     latest = kill.at + rules.take_over
     longer = rules.take_over + rules.session
