@@ -88,6 +88,11 @@ class Admin:
             while client is not None and client.poll(0):
                 continue
 
+    def _begin(self) -> float:
+        """When a question begins: what the callbacks tell of the time before is old by now."""
+        self._take_in()
+        return monotonic()
+
     def _answer(self, future: Future[T]) -> T:
         try:
             return self._wait(future)
@@ -96,7 +101,7 @@ class Admin:
 
     def _wait(self, future: Future[T]) -> T:
         """The answer, or what the callbacks tell meanwhile: the client says it much later."""
-        begun = monotonic()
+        begun = self._begin()
         while True:
             try:
                 answer = future.result(GLANCE)
@@ -117,7 +122,8 @@ class Admin:
             trouble.check(begun)
         except TransportError as denied:
             error = denied
-        if error is None and trouble.down and trouble.reason and not trouble.worked:
+        down = trouble.down and trouble.down_at >= (begun or 0.0)
+        if error is None and down and trouble.reason and not trouble.worked:
             error = trouble.unavailable("cannot be reached")
         if error is not None:
             raise error
@@ -144,7 +150,7 @@ class Admin:
 
     def _patiently(self, ask: Callable[..., T]) -> T:
         """Ask again and again for a little, with looks at what the callbacks tell."""
-        begun = monotonic()
+        begun = self._begin()
         while True:
             try:
                 found = ask(timeout=PATIENCE)
@@ -278,7 +284,7 @@ class Admin:
         """Ask a consumer that reads nothing, in one question, for partitions that have a leader."""
         left = list(places)
         found: dict[Place, int] = {}
-        begun = monotonic()
+        begun = self._begin()
         deadline = begun + ANSWER_TIMEOUT
         while left:
             try:
