@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from threading import Lock, Thread
+from threading import Thread
 from time import monotonic, sleep
 
 from ..errors import TransportError
@@ -24,11 +24,13 @@ from ..transports.base import (
 from .binding import Binding
 from .breaker import Breaker
 from .dispatcher import Dispatcher
+from .leaving import Leaving
 from .maintenance import Maintenance
 from .member import Counters, Member
 from .outcomes import Outcomes
 from .quarantine import Quarantine
 from .reconnect import PERMANENT_ERRORS, Reconnect
+from .roster import Roster
 from .switch import Switch
 from .watchdog import Watchdog
 
@@ -58,18 +60,17 @@ class ConsumerLoop:
         maintenance: done now and then by the thread.
         name: of the thread and in log lines.
         ended: called by the thread when it ends.
+        lasting: the thread goes on when its last member has gone.
+        grace: seconds for which a cancelled member keeps what peers may not have before it is done.
     """
 
     def __init__(
         self, transport: Transport, dispatcher: Dispatcher, *, lease: float,
         handler_timeout: float | None, maintenance: Maintenance, name: str,
-        ended: Callable[[], None] = lambda: None,
+        ended: Callable[[], None] = lambda: None, lasting: bool = True, grace: float = 0.0,
     ) -> None:
         self._maintenance = maintenance
-        self.members: tuple[Member, ...] = ()
-        #: Of members that were here; guarded, as `members` is, by the lock.
-        self._gone = Counters()
-        self._lock = Lock()
+        self._roster = Roster(lasting)
         self.reconnects = 0
         self._transport = transport
         self._capabilities = transport.capabilities
@@ -82,6 +83,7 @@ class ConsumerLoop:
         self._watchdog = Watchdog(dispatcher, handler_timeout)
         self._commands: deque[Callable[[Consumer], None]] = deque()
         self._attached: set[Member] = set()
+        self._leaving = Leaving(grace)
         self._wakeup = Switch()
         self._interrupt = Switch()
         self._limited = False
@@ -98,15 +100,20 @@ class ConsumerLoop:
 
     # -- any thread ------------------------------------------------------------------------
 
-    def add(self, member: Member) -> None:
-        """Serve a declared member from now on; starts the thread at the first one."""
-        with self._lock:
-            self.members += (member,)
+    def add(self, member: Member) -> bool:
+        """Serve a declared member from now on; starts the thread at the first one.
+
+        Returns:
+            `False` if this loop ends, or has ended, for want of members.
+        """
+        if not self._roster.add(member):
+            return False
         self._commands.append(lambda consumer: self._attach(consumer, member))
         if self._thread is None:
             self._thread = Thread(target=self._main, name=self._name, daemon=True)
             self._thread.start()
         self.wake()
+        return True
 
     def remove(self, member: Member) -> None:
         """Stop fetching for a member; what has not begun goes back, what runs is settled."""
@@ -149,8 +156,12 @@ class ConsumerLoop:
 
     def counters(self) -> Counters:
         """What has happened to all members that are or were here."""
-        with self._lock:
-            return Counters.total([self._gone, *(member.counters for member in self.members)])
+        return self._roster.counters()
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Whom it serves, also those that were cancelled and still have something here."""
+        return self._roster.members
 
     @property
     def in_thread(self) -> Thread | None:
@@ -193,6 +204,7 @@ class ConsumerLoop:
             group.surrender = lambda concerned, seconds: self._surrender(group, concerned, seconds)
         self._consumer = consumer
         self._attached.clear()
+        self._leaving.clear()
         try:
             for member in self.members:
                 self._attach(consumer, member)
@@ -203,10 +215,7 @@ class ConsumerLoop:
 
     def _session_failed(self, error: Exception) -> None:
         self.reconnects += 1
-        failed = isinstance(error, PERMANENT_ERRORS)
-        for member in self.members:
-            if member.state not in ("paused", "closed"):
-                member.state = "failed" if failed else "connecting"
+        self._roster.session_failed(isinstance(error, PERMANENT_ERRORS))
 
     def _attach(self, consumer: Consumer, member: Member) -> None:
         if member.removed or member in self._attached:
@@ -226,12 +235,23 @@ class ConsumerLoop:
     def _detach(self, consumer: Consumer, member: Member) -> None:
         self._hand_back(member)
         member.state = "closed"
+        if member in self._attached and self._capabilities.cross_process_order:
+            self._leaving.add(member)
+        else:
+            self._part(consumer, member)
+        # At once: a successor must not fetch what comes behind it first.
+        self._settle(consumer)
+
+    def _part(self, consumer: Consumer, member: Member) -> None:
         successor = any(m.id == member.id and not m.removed for m in self.members)
         if member in self._attached and not successor:
             consumer.detach(member.id)
         self._attached.discard(member)
-        # At once: a successor must not fetch what comes behind it first.
-        self._settle(consumer)
+
+    def _part_from_those_who_leave(self, consumer: Consumer) -> None:
+        for member in self._leaving.take():
+            self._settle(consumer)
+            self._part(consumer, member)
 
     def _disown(self) -> None:
         for member in self.members:
@@ -264,6 +284,11 @@ class ConsumerLoop:
                 self._maintenance.run_if_due()
             if self._quarantine:
                 self._quarantine.step(consumer, self._settle)
+            if self._leaving:
+                self._part_from_those_who_leave(consumer)
+            if self._over:
+                self._settle(consumer)
+                return
             if self._must_settle(now) or draining:
                 self._settle(consumer)
                 self._settle_at = now + self._capabilities.settle_interval
@@ -310,17 +335,13 @@ class ConsumerLoop:
             if member.must_hand_back:
                 member.must_hand_back = False
                 self._hand_back(member)
-            if member.removed and member.state == "closed" and not self._concerns(member):
-                self._let_go(member)
+            gone = member.removed and member.state == "closed" and not self._concerns(member)
+            if gone and self._roster.let_go(member):
+                self.drained = self._over = True
 
     def _concerns(self, member: Member) -> bool:
         """Whether anything of it still goes on here."""
         return bool(member.in_flight or member.finished) or member in self._attached
-
-    def _let_go(self, member: Member) -> None:
-        with self._lock:
-            self._gone = Counters.total([self._gone, member.counters])
-            self.members = tuple(other for other in self.members if other is not member)
 
     def _hand_back(self, member: Member) -> None:
         self._outcomes.take_back(member)
@@ -423,7 +444,7 @@ class ConsumerLoop:
         if self._commands or (self._deadlines and not draining):
             return
         if self._group is not None:
-            self._say_whether_connected(self._group)
+            self._roster.say_whether_connected(self._group.connected)
         if not asking:
             if self._group is not None:
                 self._group.serve()
@@ -440,14 +461,6 @@ class ConsumerLoop:
         if fetched:
             # Workers that were woken can begin now, not only when this thread waits again.
             sleep(0)
-
-    def _say_whether_connected(self, consumer: GroupConsumer) -> None:
-        connected = consumer.connected
-        for member in self.members:
-            if connected and member.state == "connecting":
-                member.state = "running"
-            elif not connected and member.state == "running":
-                member.state = "connecting"
 
     def _budgets(self) -> dict[Member, Budget]:
         budgets: dict[Member, Budget] = {}

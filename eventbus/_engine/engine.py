@@ -149,10 +149,7 @@ class Engine:
         for loop in self.loops:
             if member not in loop.members:
                 continue
-            if last and self.transport.capabilities.consumer_per_subscription:
-                member.removed = True
-                loop.drain(monotonic() + self.config.close_timeout)
-            elif last:
+            if last:
                 loop.remove(member)
             else:
                 loop.remove_handler(member, binding)
@@ -171,13 +168,16 @@ class Engine:
         )
 
     def _serve(self, member: Member) -> None:
-        if self.loops and not self.transport.capabilities.consumer_per_subscription:
-            self.loops[0].add(member)
-            return
+        alone = self.transport.capabilities.consumer_per_subscription
+        for loop in self.loops:
+            mine = not alone or any(other.id == member.id for other in loop.members)
+            if mine and loop.add(member):
+                return
         loop = ConsumerLoop(
             self.transport, self.dispatcher, lease=self.config.lease,
             handler_timeout=self.config.handler_timeout, maintenance=self.maintenance,
             name=f"{self.name}-consumer-{len(self.loops) + 1}", ended=self._thread_ended,
+            lasting=not alone, grace=self.config.close_timeout,
         )
         loop.add(member)
         self.loops.append(loop)

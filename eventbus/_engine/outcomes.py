@@ -167,7 +167,8 @@ class Outcomes:
             self._bury(member, failure)
             return
         attempt = failures.following(failure)
-        if self.draining:
+        cancelled = attempt.binding not in member.bindings
+        if self.draining or cancelled:
             self._hand_back(member, attempt, delay)
         elif self._must_park(member, attempt, delay):
             self._park(member, attempt, delay)

@@ -50,3 +50,28 @@ def test_subscribed_again_no_event_begins_beside_one_of_its_key_that_still_runs(
 
     wait_for(lambda: len(order) == 4)
     assert order.index("first is through") < order.index("second begins")
+
+
+def test_a_handler_that_fails_after_it_was_cancelled_is_not_tried_again_here(
+    target: Target,
+) -> None:
+    bus = target.bus(retry=RetryPolicy(initial=0.05, maximum=0.05, jitter=False))
+    go_on, seen = Event(), []
+
+    def failing(event: eventbus.Event) -> None:
+        seen.append(event.attempt)
+        assert go_on.wait(20)
+        raise RuntimeError("no")
+
+    subscription = bus.subscribe("fails", failing, name="handler")
+    bus.publish("fails")
+    wait_for(lambda: seen)
+    subscription.cancel()
+    go_on.set()
+    wait_for(lambda: bus.stats().parked == 1)
+    again = Received()
+    bus.subscribe("fails", again, name="handler")
+
+    (event,) = again.wait(1)
+    assert event.attempt == 2
+    assert seen == [1]

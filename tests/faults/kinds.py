@@ -27,7 +27,7 @@ class Kind(NamedTuple):
         renew: empties a running server; where another one takes long to start, all tests share one.
         recovery: seconds until handling goes on after a fault. While a server starts for long, the
             pauses between two attempts to reconnect grow, to half a minute at most.
-        one_by_one: the dead of a group are waited for one after the other.
+        session: seconds that a group gives once more to who has died while it waited for another.
         relay: ports for a relay in front of it: where to pass bytes to, and where to listen.
     """
 
@@ -36,7 +36,7 @@ class Kind(NamedTuple):
     let_in_by: Callable[[Any, str], None] = lambda server, word: _restart_with(server, word)
     renew: Callable[[Any], None] | None = None
     recovery: float = 7.0
-    one_by_one: bool = False
+    session: float = 0.0
     relay: Callable[[Any], tuple[int, int]] = lambda server: (server.port, 0)
 
 
@@ -84,7 +84,7 @@ KINDS = {
     "postgres": Kind(Postgres, wipe=_drop_tables, let_in_by=_change_role),
     "kafka": Kind(
         BusKafka, wipe=kafka.empty, renew=kafka.empty, recovery=9.0,
-        one_by_one=True,
+        session=6.0,
         relay=lambda server: (server.port_of("relayed"), server.port_of("relay")),
     ),
 }

@@ -157,7 +157,7 @@ class Supervisor:
         process.popen.send_signal(signal.SIGCONT)
         self.journal.note(steps.RESUME, text=process.who)
 
-    def outage(self, name: str, begin: Callable[[], None], end: Callable[[], None]) -> None:
+    def outage(self, name: str, begin: Callable[[], object], end: Callable[[], object]) -> None:
         """A fault of the broker: `begin`, some progress of time inside it, `end`."""
         self.journal.note(steps.FAULT_ON, text=name)
         begin()

@@ -170,16 +170,28 @@ def test_what_a_killed_member_ran_must_come_back_in_time(story):
     assert story.broken(take_over=4.0) == {"I6"}
 
 
-def test_the_dead_of_a_group_may_be_waited_for_one_after_the_other(story):
+def test_who_dies_while_a_group_waits_for_another_gets_a_session_more(story):
     story.publish("a")
     story.start("a")
     story.fault(steps.KILL, "m1")
     story.fault(steps.KILL, "m2", after=5.0)
-    story.time += 5.0
+    story.time += 9.0
     story.handle("a", "m3")
     assert story.broken(take_over=6.0) == {"I6"}
-    assert story.broken(take_over=6.0, one_by_one=True) == set()
-    assert story.broken(take_over=4.0, one_by_one=True) == {"I6"}
+    assert story.broken(take_over=6.0, session=4.0) == set()
+    assert story.broken(take_over=6.0, session=2.0) == {"I6"}
+    assert story.broken(take_over=4.0, session=9.0) == {"I6"}, "the first was not waited for"
+
+
+def test_so_does_the_last_of_them(story):
+    story.publish("a")
+    story.fault(steps.KILL, "m1")
+    story.start("a", "m2")
+    story.fault(steps.KILL, "m2", after=5.0)
+    story.time += 9.0
+    story.handle("a", "m3")
+    assert story.broken(take_over=6.0, session=4.0) == set()
+    assert story.broken(take_over=6.0, session=2.0) == {"I6"}
 
 
 def test_a_drain_has_its_budget(story):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def rules(kind: Kind) -> Rules:
     window = 2.5 * able.settle_interval
     return replace(
         RULES, leases=able.receipts_survive, recovery=kind.recovery, settle_window=window,
-        one_by_one=kind.one_by_one,
+        session=kind.session,
     )
 
 
@@ -71,6 +71,14 @@ def load(run: Supervisor, events: int, seed: int) -> Iterator[None]:
 
 def settled(run: Supervisor, number: int) -> None:
     run.wait(f"{number} are handled", lambda: len(run.progress.settled) >= number)
+
+
+def outage(
+    run: Supervisor, name: str, begin: Callable[[], object], end: Callable[[], object]
+) -> None:
+    """Members may hold all that there is, and be through with it before the outage is over."""
+    run.outage(name, begin, end)
+    run.publish(Event("job.t0", {"after": name}))
 
 
 @pytest.mark.slow
@@ -125,11 +133,11 @@ def test_a_killed_a_restarted_and_a_paused_server_lose_nothing(
     with Supervisor(place, tmp_path, rules) as run:
         with load(run, 6_000, seed):
             settled(run, 500)
-            run.outage("kill", server.kill, server.start)
+            outage(run, "kill", server.kill, server.start)
             settled(run, 2_000)
-            run.outage("restart", server.stop, server.start)
+            outage(run, "restart", server.stop, server.start)
             settled(run, 3_500)
-            run.outage("pause", server.pause, lambda: (time.sleep(PAUSE), server.resume()))
+            outage(run, "pause", server.pause, lambda: (time.sleep(PAUSE), server.resume()))
         report = run.finish()
 
     assert not report.violations, str(report)

@@ -214,6 +214,15 @@ def test_an_internal_topic_that_the_broker_made_is_set_right(
     assert found.result(10)["cleanup.policy"].value == "compact"
 
 
+def test_an_internal_topic_is_set_right_though_its_broker_has_not_heard_of_it_yet(
+    bus: EventBus,
+) -> None:
+    admin = bus._engine.transport._admin
+    for n in range(100):
+        assert admin.create(f"made.{n}", 1, {})
+        admin.set_config(f"made.{n}", {"cleanup.policy": "compact"})
+
+
 # -- membership ----------------------------------------------------------------------------------
 
 

@@ -253,12 +253,12 @@ def begin(dispatcher: Any) -> Attempt:
 
 def loop_of(
     broker: ScriptedBroker, dispatcher: Any, *, lease: float = 30.0,
-    handler_timeout: float | None = None,
+    handler_timeout: float | None = None, lasting: bool = True, grace: float = 0.0,
 ) -> ConsumerLoop:
     """A loop that is drained when the broker's script has ended."""
     loop = ConsumerLoop(
         broker, dispatcher, lease=lease, handler_timeout=handler_timeout,
-        maintenance=Maintenance(broker), name="eventbus-test",
+        maintenance=Maintenance(broker), name="eventbus-test", lasting=lasting, grace=grace,
     )
     broker.on_end = lambda: loop.drain(float("inf"))
     return loop

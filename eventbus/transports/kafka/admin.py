@@ -28,7 +28,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from ...errors import EventBusError, TopologyError, TransportError
+from ...errors import AuthenticationError, EventBusError, TopologyError, TransportError
 from . import clients
 from .errors import MISSING, code_of, translate
 from .options import ANSWER_TIMEOUT, Options
@@ -88,6 +88,11 @@ class Admin:
             while client is not None and client.poll(0):
                 continue
 
+    def _begin(self) -> float:
+        """When a question begins: what the callbacks tell of the time before is old by now."""
+        self._take_in()
+        return monotonic()
+
     def _answer(self, future: Future[T]) -> T:
         try:
             return self._wait(future)
@@ -96,7 +101,7 @@ class Admin:
 
     def _wait(self, future: Future[T]) -> T:
         """The answer, or what the callbacks tell meanwhile: the client says it much later."""
-        begun = monotonic()
+        begun = self._begin()
         while True:
             try:
                 answer = future.result(GLANCE)
@@ -117,7 +122,8 @@ class Admin:
             trouble.check(begun)
         except TransportError as denied:
             error = denied
-        if error is None and trouble.down and trouble.reason and not trouble.worked:
+        down = trouble.down and trouble.down_at >= (begun or 0.0)
+        if error is None and down and trouble.reason and not trouble.worked:
             error = trouble.unavailable("cannot be reached")
         if error is not None:
             raise error
@@ -144,7 +150,7 @@ class Admin:
 
     def _patiently(self, ask: Callable[..., T]) -> T:
         """Ask again and again for a little, with looks at what the callbacks tell."""
-        begun = monotonic()
+        begun = self._begin()
         while True:
             try:
                 found = ask(timeout=PATIENCE)
@@ -206,7 +212,7 @@ class Admin:
     def set_config(self, topic: str, config: Mapping[str, str]) -> None:
         """See to it that a topic has these settings; one that a broker made by itself has not."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        (found,) = self.describe_configs([resource])
+        found = self._config_of(resource)
         wrong = {name: value for name, value in config.items() if found.get(name) != value}
         for name, value in wrong.items():
             operation = AlterConfigOpType.SET
@@ -219,6 +225,20 @@ class Admin:
             )
             self._answer(next(iter(asked.values())))
 
+    def _config_of(self, resource: Any) -> dict[str, str | None]:
+        """Ask until the broker has heard of a topic that was made a moment ago."""
+        deadline = monotonic() + PATIENCE
+        while True:
+            asked = self.client().describe_configs([resource], request_timeout=ANSWER_TIMEOUT)
+            try:
+                found = self._wait(asked[resource])
+            except (KafkaException, LateError) as error:
+                if code_of(error) not in MISSING or monotonic() >= deadline:
+                    raise self._translated(error) from None
+                sleep(SOON)
+            else:
+                return {name: entry.value for name, entry in found.items()}
+
     def describe_configs(self, resources: list[Any]) -> list[dict[str, str | None]]:
         asked = self.client().describe_configs(resources, request_timeout=ANSWER_TIMEOUT)
         return [
@@ -226,21 +246,25 @@ class Admin:
             for future in asked.values()
         ]
 
-    def brokers(self) -> list[str]:
-        """Where the brokers of the cluster are."""
-        about = self._answer(self.client().describe_cluster(request_timeout=ANSWER_TIMEOUT))
-        return [f"{node.host}:{node.port}" for node in about.nodes]
+    def cluster(self) -> Any:
+        """Its brokers, and what we may do."""
+        return self._answer(self.client().describe_cluster(
+            include_authorized_operations=True, request_timeout=ANSWER_TIMEOUT
+        ))
 
-    def replicas(self, names: Collection[str]) -> dict[str, int]:
-        """Copies that each topic has."""
+    def describe(self, names: Collection[str]) -> dict[str, Any]:
+        """All that is known of topics, and what we may do; `None` where we may not know."""
         asked = self.client().describe_topics(
-            TopicCollection(list(names)), request_timeout=ANSWER_TIMEOUT
+            TopicCollection(list(names)), include_authorized_operations=True,
+            request_timeout=ANSWER_TIMEOUT,
         )
-        answers = {name: self._answer(future) for name, future in asked.items()}
-        return {
-            name: min((len(p.replicas) for p in about.partitions), default=0)
-            for name, about in answers.items()
-        }
+        found: dict[str, Any] = {}
+        for name, future in asked.items():
+            try:
+                found[name] = self._answer(future)
+            except AuthenticationError:
+                found[name] = None
+        return found
 
     # -- offsets -----------------------------------------------------------------------------
 
@@ -252,11 +276,15 @@ class Admin:
         """Where the oldest event of each partition is that the broker still has."""
         return self._offsets(places, OFFSET_BEGINNING)
 
+    def since(self, places: Iterable[Place], moment: float) -> dict[Place, int]:
+        """Where the first event of each partition is that came at a time or later, else -1."""
+        return self._offsets(places, int(moment * 1000))
+
     def _offsets(self, places: Iterable[Place], when: int) -> dict[Place, int]:
         """Ask a consumer that reads nothing, in one question, for partitions that have a leader."""
         left = list(places)
         found: dict[Place, int] = {}
-        begun = monotonic()
+        begun = self._begin()
         deadline = begun + ANSWER_TIMEOUT
         while left:
             try:

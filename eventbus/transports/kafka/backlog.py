@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from confluent_kafka import TopicPartition
 
@@ -15,18 +16,25 @@ from .positions import known
 from .registry import Birth
 
 
+class Waiting(NamedTuple):
+    """What is not settled of a partition: how many, the first of them at an offset."""
+
+    number: int
+    first: int
+
+
 def of(
     admin: Admin, id: SubscriptionId, birth: Birth, topics: Mapping[str, Topic],
     upto: Mapping[Place, int] | None,
 ) -> int:
     """Events that are not settled; with `upto`, of those below these offsets."""
-    return sum(by_place(admin, id, birth, topics, upto).values())
+    return sum(waiting.number for waiting in by_place(admin, id, birth, topics, upto).values())
 
 
 def by_place(
     admin: Admin, id: SubscriptionId, birth: Birth, topics: Mapping[str, Topic],
     upto: Mapping[Place, int] | None = None,
-) -> dict[Place, int]:
+) -> dict[Place, Waiting]:
     """The same for each partition."""
     everywhere = places(list(topics.items()))
     if upto is not None:
@@ -41,5 +49,5 @@ def by_place(
         offset, note = known(position, birth, topics.get(place[0]))
         end = ends.get(place, 0)
         done = Skips(offset, note.done).below(end) if note is not None else 0
-        found[place] = max(0, end - offset - done)
+        found[place] = Waiting(max(0, end - offset - done), offset)
     return found

@@ -86,6 +86,10 @@ class KafkaConsumer:
     # -- the contract ------------------------------------------------------------------------
 
     def attach(self, subscription: SubscriptionId) -> None:
+        if self._client is not None:
+            # Of a member that leaves, and keeps the share until all of it is through.
+            self._seen = -1
+            return
         self._id = subscription
         settings = self._options.consumer(names.group_of(subscription))
         settings["on_commit"] = self._committed

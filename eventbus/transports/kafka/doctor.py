@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from time import time
+from typing import Any
 
+from confluent_kafka import libversion
 from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
 
-from ...errors import TransportError
+from ...errors import EventBusError
 from ..base import Finding, SubscriptionId
 from . import backlog, names
-from .admin import Admin, Topic
+from .admin import Admin, Place
 from .catalogue import Catalogue
-from .options import Options
+from .options import SESSION, Options
 from .registry import Birth
 
-#: The slowest session that brokers of KIP-848 allow by default, in seconds.
-SLOW = 45
+TESTED = "4.1"
+#: What is needed of each topic and of the cluster, as the client names it.
+RIGHTS = ("READ", "WRITE", "DESCRIBE")
+CREATE = "CREATE"
 
 
 def findings(
@@ -23,18 +28,35 @@ def findings(
     subscriptions: Mapping[SubscriptionId, Birth],
 ) -> Iterator[Finding]:
     """One line for each thing that was looked at."""
-    brokers = admin.brokers()
+    cluster = admin.cluster()
+    brokers = [f"{node.host}:{node.port}" for node in cluster.nodes]
     yield Finding("ok", "brokers", f"{len(brokers)}: {', '.join(brokers)}")
+    yield Finding(
+        "ok", "version", f"librdkafka {libversion()[0]}; brokers do not tell theirs; tests ran on "
+        f"Kafka {TESTED}",
+    )
     yield _encryption(options)
-    if options.config.protocol == "consumer":
-        yield Finding(
-            "warning", "protocol",
-            "with protocol=consumer brokers decide when a member is dead: their defaults are "
-            f"{SLOW} s and no less (group.consumer.min.session.timeout.ms); lower them there",
-        )
-    yield from _topics(admin, catalogue.events(), len(brokers))
+    yield _members(options, _settings(admin, "broker", [str(cluster.nodes[0].id)])[0])
+    topics = catalogue.events()
+    about = admin.describe(topics) if topics else {}
+    yield _rights(cluster, about)
+    settings = dict(zip(topics, _settings(admin, "topic", topics), strict=True))
+    yield from _copies(about, settings, len(brokers))
     for id, birth in sorted(subscriptions.items()):
-        yield _subscription(admin, id, birth, catalogue.matching(id))
+        waiting = backlog.by_place(admin, id, birth, catalogue.matching(id))
+        waiting = {place: one for place, one in waiting.items() if one.number}
+        yield _subscription(admin, id, waiting)
+        yield from _age(admin, id, waiting, settings)
+
+
+def _settings(admin: Admin, kind: str, names: list[str]) -> list[dict[str, str | None]]:
+    """Of brokers or topics; nothing where they may not be read."""
+    if not names:
+        return []
+    try:
+        return admin.describe_configs([ConfigResource(kind, name) for name in names])
+    except EventBusError:
+        return [{} for _ in names]
 
 
 def _encryption(options: Options) -> Finding:
@@ -43,17 +65,50 @@ def _encryption(options: Options) -> Finding:
     return Finding("ok", "credentials", "accepted" if options.config.username else "none in use")
 
 
-def _topics(admin: Admin, topics: Iterable[str], brokers: int) -> Iterator[Finding]:
-    listed = list(topics)
-    if not listed:
-        yield Finding("ok", "topics", "none yet")
-        return
-    try:
-        configs = admin.describe_configs([ConfigResource("topic", name) for name in listed])
-    except TransportError as error:
-        yield Finding("warning", "topics", f"their settings may not be read: {error}")
-        return
-    copies = admin.replicas(listed)
+def _members(options: Options, broker: Mapping[str, str | None]) -> Finding:
+    """When a killed member's events go to a peer, as the brokers' limits have it."""
+    if options.config.protocol == "consumer":
+        least = int(broker.get("group.consumer.min.session.timeout.ms") or 45_000) / 1000
+        return Finding(
+            "warning" if least > SESSION / 1000 else "ok", "members",
+            f"with protocol=consumer brokers decide when a member is dead: after {least:.0f} s at "
+            "the earliest (group.consumer.min.session.timeout.ms); lower that there",
+        )
+    session = int(options.consumer("")["session.timeout.ms"])
+    least = int(broker.get("group.min.session.timeout.ms") or 0)
+    if session < least:
+        return Finding(
+            "error", "members", f"brokers refuse sessions of {session} ms: they allow {least} ms "
+            "and more (group.min.session.timeout.ms)",
+        )
+    return Finding("ok", "members", f"killed ones are noticed after {session / 1000:.0f} s")
+
+
+def _rights(cluster: Any, topics: Mapping[str, Any]) -> Finding:
+    lacking = []
+    if not _has(cluster, CREATE):
+        lacking.append("to create topics")
+    lacking += [
+        f"to {right.lower()} {name}" for name, about in topics.items() for right in RIGHTS
+        if not _has(about, right)
+    ]
+    if lacking:
+        return Finding("error", "rights", f"this user may not: {_some(lacking)}")
+    return Finding("ok", "rights", f"to create topics, and to read and write {len(topics)}")
+
+
+def _has(about: Any, right: str) -> bool:
+    operations = getattr(about, "authorized_operations", None)
+    return any(operation.name == right for operation in operations or ())
+
+
+def _copies(
+    topics: Mapping[str, Any], settings: Mapping[str, Mapping[str, str | None]], brokers: int
+) -> Iterator[Finding]:
+    copies = {
+        name: min((len(partition.replicas) for partition in about.partitions), default=0)
+        for name, about in topics.items() if about is not None
+    }
     single = sorted(name for name, number in copies.items() if number < 2)
     if single:
         yield Finding(
@@ -61,8 +116,8 @@ def _topics(admin: Admin, topics: Iterable[str], brokers: int) -> Iterator[Findi
             "disk" + ("" if brokers > 1 else ", as with every cluster of one broker"),
         )
     weak = [
-        name for name, config in zip(listed, configs, strict=True)
-        if copies.get(name, 0) > 1 and int(config.get("min.insync.replicas") or 1) < 2
+        name for name, number in copies.items()
+        if number > 1 and int(settings[name].get("min.insync.replicas") or 1) < 2
     ]
     if weak:
         yield Finding(
@@ -70,18 +125,44 @@ def _topics(admin: Admin, topics: Iterable[str], brokers: int) -> Iterator[Findi
             "counts as stored, and is lost with it; set it to 2",
         )
     if not single and not weak:
-        yield Finding("ok", "replication", f"{len(listed)} topics with copies")
+        yield Finding("ok", "replication", f"{len(copies)} topics with copies")
 
 
 def _subscription(
-    admin: Admin, id: SubscriptionId, birth: Birth, topics: Mapping[str, Topic]
+    admin: Admin, id: SubscriptionId, waiting: Mapping[Place, backlog.Waiting]
 ) -> Finding:
-    subject = f"{id.pattern} of {id.group}"
-    waiting = {p: n for p, n in backlog.by_place(admin, id, birth, topics).items() if n}
-    text = f"{sum(waiting.values())} waiting"
+    text = f"{sum(one.number for one in waiting.values())} waiting"
     if waiting:
-        text += " (" + _some([f"{t}/{p}: {n}" for (t, p), n in sorted(waiting.items())]) + ")"
-    return Finding("ok", subject, f"{text}; group {admin.state(names.group_of(id))}")
+        lags = [f"{topic}/{n}: {one.number}" for (topic, n), one in sorted(waiting.items())]
+        text += f" ({_some(lags)})"
+    return Finding("ok", _subject(id), f"{text}; group {admin.state(names.group_of(id))}")
+
+
+def _age(
+    admin: Admin, id: SubscriptionId, waiting: Mapping[Place, backlog.Waiting],
+    settings: Mapping[str, Mapping[str, str | None]],
+) -> Iterator[Finding]:
+    """Brokers remove what is old, settled or not: say so at half of the time."""
+    old = [topic for topic in {topic for topic, _ in waiting} if _is_old(
+        admin, {place: one for place, one in waiting.items() if place[0] == topic},
+        int(settings[topic].get("retention.ms") or -1) / 1000,
+    )]
+    if old:
+        yield Finding(
+            "warning", _subject(id), f"waits for more than half of retention.ms in "
+            f"{_some(sorted(old))}: brokers remove it then, settled or not",
+        )
+
+
+def _is_old(admin: Admin, waiting: Mapping[Place, backlog.Waiting], retention: float) -> bool:
+    if retention <= 0:
+        return False
+    young = admin.since(waiting, time() - retention / 2)
+    return any(not 0 <= young.get(place, 0) <= one.first for place, one in waiting.items())
+
+
+def _subject(id: SubscriptionId) -> str:
+    return f"{id.pattern} of {id.group}"
 
 
 def _some(names: Iterable[str]) -> str:

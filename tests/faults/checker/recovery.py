@@ -72,13 +72,17 @@ def _take_over(history: History, rules: Rules) -> Iterator[Violation]:
 
 
 def _latest(history: History, rules: Rules, kill: Fault) -> float:
-    """When what a killed member ran must have begun at a peer."""
+    """When what a killed member ran must have begun at a peer.
+
+    A group that waits for a dead member takes all who wait with it for alive, and gives them a
+    whole session from then on: also those who have died meanwhile.
+    """
     latest = kill.at + rules.take_over
-    if rules.one_by_one:
-        # A group that waits for a dead member begins with the next dead one only after that.
-        for other in sorted(f.at for f in history.faults if f.kind == steps.KILL):
-            if kill.at < other <= latest:
-                latest = other + rules.take_over
+    longer = rules.take_over + rules.session
+    others = (f for f in history.faults if f.kind == steps.KILL and f is not kill)
+    for other in sorted(fault.at for fault in others if rules.session):
+        if kill.at - longer <= other <= latest:
+            latest = max(kill.at, other) + longer
     return latest
 
 

@@ -25,7 +25,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         leases: what a member holds outlives its connection; otherwise what began in an outage, too,
             is handled again, and the server may hand events to a member that has just died.
         take_over: until what a killed member ran begins at a peer.
-        one_by_one: the dead of a group are waited for one after the other.
+        session: how much longer that may take where two of a group die within such a time.
         recovery: from the end of a broker's outage to the first handled event; the next outages
             do not count.
         drain: from the last publish or fault until nothing is left.
@@ -41,7 +41,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     settle_window: float = 0.1
     leases: bool = True
     take_over: float = 10.0
-    one_by_one: bool = False
+    session: float = 0.0
     recovery: float = 10.0
     drain: float = 60.0
     detection: float = 15.0
