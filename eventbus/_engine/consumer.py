@@ -330,7 +330,7 @@ class ConsumerLoop:
         for member in self.members:
             if member.finished:
                 self._outcomes.collect(member)
-            if member.closing:
+            if member.has_given_up:
                 self._outcomes.release(member, member.given_up())
             if member.must_hand_back:
                 member.must_hand_back = False
@@ -350,6 +350,9 @@ class ConsumerLoop:
 
     def _must_settle(self, now: float) -> bool:
         settlement = self._outcomes.settlement
+        if settlement.releases:
+            # Before anything is fetched that comes behind it.
+            return True
         return bool(settlement) and (now >= self._settle_at or len(settlement.acks) >= LARGE)
 
     def _settle(self, consumer: Consumer) -> None:

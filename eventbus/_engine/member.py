@@ -230,13 +230,19 @@ class Member:
                     released.append(attempt.delivery)
         return released, retries
 
+    @property
+    def has_given_up(self) -> bool:
+        """Whether something waits to be given back."""
+        return bool(self._given_up)
+
     def close(self) -> None:
         """From now on nothing begins; what waits behind a running event goes when that is done."""
         with self._lock:
             self.closing = True
 
     def given_up(self, all_of_it: bool = False) -> list[Delivery]:
-        """What waited behind events that are done; with `all_of_it`, behind running ones, too."""
+        """What waited behind events that are done or were given back; with `all_of_it`, behind
+        running ones, too."""
         with self._lock:
             found, self._given_up = self._given_up, []
             return found + (self._lanes.clear_waiting() if all_of_it else [])
@@ -254,7 +260,7 @@ class Member:
         held.remaining -= 1
         if held.remaining:
             return False
-        self._next_of_lane(attempt.delivery)
+        self._next_of_lane(attempt.delivery, given_back=True)
         return True
 
     # -- whoever finishes an attempt -----------------------------------------------------
@@ -290,22 +296,22 @@ class Member:
             self._next_of_lane(delivery)
         return True
 
-    def _next_of_lane(self, delivery: Delivery) -> None:
+    def _next_of_lane(self, delivery: Delivery, given_back: bool = False) -> None:
         if delivery.key is not None:
-            self._leave_lane(delivery.key)
+            self._leave_lane(delivery.key, given_back)
 
-    def _leave_lane(self, key: str) -> None:
-        if self.closing:
+    def _leave_lane(self, key: str, given_back: bool) -> None:
+        if self.closing or given_back:
             # Behind this one, whose outcome is decided now: given back before it, they would
-            # overtake it if it is given back, too.
+            # overtake it if it is given back, too; and it is overtaken if they begin here.
             self._given_up += self._lanes.end(key)
         elif following := self._lanes.leave(key):
             self._enqueue(following)
             return
         if self._successor is not None:
-            self._successor.pass_lane(key)
+            self._successor.pass_lane(key, given_back)
 
-    def pass_lane(self, key: str) -> None:
-        """The member before this one is through with the key."""
+    def pass_lane(self, key: str, given_back: bool) -> None:
+        """The member before this one is through with the key, or gives back its event."""
         with self._lock:
-            self._leave_lane(key)
+            self._leave_lane(key, given_back)

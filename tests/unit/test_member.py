@@ -64,3 +64,23 @@ def test_a_member_that_closes_lets_the_next_one_have_the_key():
     old.succeed(running)
     assert len(new.unstarted) == 1
     assert len(old.given_up()) == 1
+
+
+def test_what_waits_behind_an_event_that_a_cancelled_member_gives_back_goes_back_behind_it():
+    dispatcher = InlineDispatcher()
+    old, new = member(dispatcher), member(dispatcher)
+    first, second, third = (delivery(number, key="k") for number in (1, 2, 3))
+    old.admit([first])
+    running = begin(dispatcher)
+    new.follow(old)
+    new.admit([second, third, delivery(4, key="other")])
+
+    assert old.withdraw(running)
+
+    assert new.has_given_up
+    assert new.given_up() == [second, third]
+    assert begin(dispatcher).delivery.key == "other"
+    assert not dispatcher.ready
+    # The key is free for what comes next.
+    new.admit([first])
+    assert begin(dispatcher).delivery is first
