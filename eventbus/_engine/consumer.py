@@ -330,8 +330,7 @@ class ConsumerLoop:
         for member in self.members:
             if member.finished:
                 self._outcomes.collect(member)
-            if member.has_given_up:
-                self._outcomes.release(member, member.given_up())
+            self._outcomes.release(member, member.given_up())
             if member.must_hand_back:
                 member.must_hand_back = False
                 self._hand_back(member)
@@ -350,10 +349,9 @@ class ConsumerLoop:
 
     def _must_settle(self, now: float) -> bool:
         settlement = self._outcomes.settlement
-        if settlement.releases:
-            # Before anything is fetched that comes behind it.
-            return True
-        return bool(settlement) and (now >= self._settle_at or len(settlement.acks) >= LARGE)
+        # What is given back: before anything is fetched that comes behind it.
+        at_once = settlement.releases or len(settlement.acks) >= LARGE
+        return bool(settlement) and (bool(at_once) or now >= self._settle_at)
 
     def _settle(self, consumer: Consumer) -> None:
         settlement = self._outcomes.take()

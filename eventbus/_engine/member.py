@@ -230,11 +230,6 @@ class Member:
                     released.append(attempt.delivery)
         return released, retries
 
-    @property
-    def has_given_up(self) -> bool:
-        """Whether something waits to be given back."""
-        return bool(self._given_up)
-
     def close(self) -> None:
         """From now on nothing begins; what waits behind a running event goes when that is done."""
         with self._lock:
@@ -243,6 +238,8 @@ class Member:
     def given_up(self, all_of_it: bool = False) -> list[Delivery]:
         """What waited behind events that are done or were given back; with `all_of_it`, behind
         running ones, too."""
+        if not self._given_up and not all_of_it:
+            return []
         with self._lock:
             found, self._given_up = self._given_up, []
             return found + (self._lanes.clear_waiting() if all_of_it else [])

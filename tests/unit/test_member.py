@@ -77,7 +77,6 @@ def test_what_waits_behind_an_event_that_a_cancelled_member_gives_back_goes_back
 
     assert old.withdraw(running)
 
-    assert new.has_given_up
     assert new.given_up() == [second, third]
     assert begin(dispatcher).delivery.key == "other"
     assert not dispatcher.ready
