@@ -482,22 +482,12 @@ class ConsumerLoop:
         member.window.fetched(len(deliveries), asked)
         unwanted = member.admit(self._quarantine.admit(member, deliveries))
         if unwanted:
-            self._settle_unwanted(member, unwanted)
+            self._outcomes.unwanted(member, unwanted)
         if self._quarantine:
             # What has not begun is not to be there when a suspect kills the process.
             for other in self.members:
                 self._outcomes.take_back(other)
         self._dispatcher.start()
-
-    def _settle_unwanted(self, member: Member, deliveries: list[Delivery]) -> None:
-        """Handlers that had succeeded elsewhere, or that no longer exist here."""
-        names = {binding.name for binding in member.bindings}
-        for delivery in deliveries:
-            if names and names.issubset(delivery.succeeded):
-                member.forget(delivery)
-                self._outcomes.settlement.acks.append(delivery)
-            else:
-                self._outcomes.release(member, [delivery])
 
     def _expired(self) -> bool:
         return monotonic() >= min(self._deadlines, default=float("inf"))

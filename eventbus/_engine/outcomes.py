@@ -64,6 +64,16 @@ class Outcomes:
                 member.counters.released += 1
                 self.settlement.releases.append(delivery)
 
+    def unwanted(self, member: Member, deliveries: list[Delivery]) -> None:
+        """Handlers that had succeeded elsewhere, or that no longer exist here."""
+        names = {binding.name for binding in member.bindings}
+        for delivery in deliveries:
+            if names and names.issubset(delivery.succeeded):
+                member.forget(delivery)
+                self.settlement.acks.append(delivery)
+            else:
+                self.release(member, [delivery])
+
     def crashed(self, member: Member, delivery: Delivery, bindings: Sequence[Binding]) -> None:
         """Bury an event that has killed its process; no handler is called with it again."""
         handler = delivery.handler or (bindings[0].name if len(bindings) == 1 else None)
