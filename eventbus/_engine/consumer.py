@@ -458,6 +458,9 @@ class ConsumerLoop:
             member.last_fetch = now
         for id, deliveries in fetched:
             self._admit(members[id], deliveries, asking[members[id]].events)
+        if fetched:
+            # Workers that were woken can begin now, not only when this thread waits again.
+            sleep(0)
 
     def _budgets(self) -> dict[Member, Budget]:
         budgets: dict[Member, Budget] = {}

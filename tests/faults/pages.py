@@ -22,9 +22,9 @@ TEMPLATE = """\
 {title}
 {line}
 
-Written by ``make storm``. Three members share the events of two publishers and are killed
-(SIGKILL) at random points, over and over; :doc:`index` says how it is done and what the columns
-mean.
+Written by ``make storm TRANSPORT={transport}``. Three members share the events of two publishers
+and are killed (SIGKILL) at random points, over and over; :doc:`index` says how it is done and what
+the columns mean.
 
 * {date}, eventbus {version}, Python {python}, {broker}, {cores} cores
 * {kills} kills, {events} events: **{lost} lost, {invented} invented**, {duplicates} handled again
@@ -51,9 +51,9 @@ def page(transport: str, runs: Sequence[tuple[int, Report]]) -> str:
         for name in ("kills", "events", "lost", "invented", "duplicates")
     }
     return TEMPLATE.format(
-        title=title, line="=" * len(title), date=date.today().isoformat(),
+        title=title, line="=" * len(title), transport=transport, date=date.today().isoformat(),
         version=eventbus.__version__, python=platform.python_version(),
-        broker=_broker(transport), cores=os.cpu_count(),
+        broker=broker(transport), cores=os.cpu_count(),
         share=totals["duplicates"] / max(1, totals["events"]),
         confidence=CONFIDENCE.format(**totals, chance=3 / max(1, totals["kills"]))
         if not totals["lost"] else "",
@@ -102,6 +102,42 @@ def server_page(
     )
 
 
+ALONE_TEMPLATE = """\
+{title}
+{line}
+
+Written by ``make storm TRANSPORT={transport}``. The broker is in the process and dies with it: what
+is left to promise is what happens while that lives, and at its orderly end. Two threads publish,
+and the handler leaves (``cancel``) and comes back {leaves} times under load. The columns are those
+of :doc:`index`; nobody is killed.
+
+* {date}, eventbus {version}, Python {python}, {cores} cores
+* {leaves} departures, {events} events: **{lost} lost, {invented} invented**, {duplicates} handled
+  again
+
+.. list-table::
+   :header-rows: 1
+
+{rows}
+{violations}"""
+
+
+def alone_page(transport: str, leaves: int, runs: Sequence[tuple[int, Report]]) -> str:
+    """The page of a storm in one process."""
+    title = f"Storm: {transport}"
+    totals = {
+        name: sum(getattr(report, name) for _, report in runs)
+        for name in ("events", "lost", "invented", "duplicates")
+    }
+    return ALONE_TEMPLATE.format(
+        title=title, line="=" * len(title), transport=transport, leaves=leaves,
+        date=date.today().isoformat(), version=eventbus.__version__,
+        python=platform.python_version(), cores=os.cpu_count(),
+        rows="\n".join([_row(COLUMNS), *(_row(_cells(*run)) for run in runs)]),
+        violations=_violations(runs), **totals,
+    )
+
+
 def _violations(runs: Sequence[tuple[int, Report]]) -> str:
     """What broke, by seed: a run that failed stays visible."""
     found = [
@@ -124,7 +160,8 @@ def _row(cells: Sequence[str]) -> str:
     return "\n".join([f"   * - {first}", *(f"     - {cell}" for cell in rest)])
 
 
-def _broker(transport: str) -> str:
+def broker(transport: str) -> str:
+    """Name and version of what is in the process itself."""
     if transport == "sqlite":
         return f"SQLite {sqlite3.sqlite_version} (publish: synchronous=FULL)"
     return transport

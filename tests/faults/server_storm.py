@@ -18,12 +18,16 @@ from eventbus.transports import capabilities
 from tests.servers import Nats, Postgres, RabbitMQ, Redis, Server
 from tests.transports.kafka_server import BusKafka
 
+from . import summary
 from .brokers import Place
 from .checker.report import Report
 from .pages import server_page
 from .server_storming import RULES, Faults, server_storm
 
-PAGES = Path(__file__).parents[2] / "docs" / "reliability"
+FAULTS = (
+    "{{kills}} members killed; server killed {0.server_kills} times, restarted {0.restarts} times,"
+    " stood still for {0.pause:.0f} s, away for {0.outage:.0f} s"
+)
 
 
 class Kind(NamedTuple):
@@ -59,9 +63,10 @@ def main() -> int:
         rows.append((seed, report))
         _keep_if_broken(report, folder)
     if options.write:
-        target = PAGES / f"{options.transport}.rst"
+        target = summary.PAGES / f"{options.transport}.rst"
         broker = f"{options.transport} {version} ({kind.settings})"
         target.write_text(server_page(options.transport, broker, Faults(), rows), "utf-8")
+        summary.record(options.transport, broker, FAULTS.format(Faults()), rows)
     return int(any(report.violations for _, report in rows))
 
 

@@ -10,12 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from . import summary
 from .brokers import PLACES
 from .checker.report import Report
-from .pages import page
+from .pages import broker, page
 from .storming import storm
-
-PAGES = Path(__file__).parents[2] / "docs" / "reliability"
 
 
 def main() -> int:
@@ -28,8 +27,11 @@ def main() -> int:
         rows.append((seed, _run(options, seed)))
         print(f"seed {seed}: {rows[-1][1]}", flush=True)
     if options.write:
-        target = PAGES / f"{options.transport}.rst"
+        target = summary.PAGES / f"{options.transport}.rst"
         target.write_text(page(options.transport, rows), encoding="utf-8")
+        summary.record(
+            options.transport, broker(options.transport), "{kills} members killed", rows
+        )
         print(f"written to {target.relative_to(Path.cwd())}")
     return int(any(report.violations for _, report in rows))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from eventbus.transports.base import Budget, Settlement, SubscriptionId
+from eventbus.transports.postgres import consumer, shortcut
+from eventbus.transports.postgres.looks import BEHIND
 from tests.conformance.target import Received, in_threads, wait_for
 from tests.servers import Postgres
 from tests.transports.postgres_kit import LITERAL, Kit, fetch
@@ -138,6 +141,43 @@ def test_a_dropped_subscription_ends_the_session_and_begins_anew(kit: Kit) -> No
 
 
 # -- what is claimed -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pattern", ["a.b", "a.*"])
+def test_a_cursor_moves_on_where_nothing_comes(
+    kit: Kit, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each look would have to pass over more and more."""
+    monkeypatch.setattr(consumer, "MOVE_ON", 0.1)
+    id = SubscriptionId("g", pattern)
+    bus = kit.bus()
+    reader = kit.consumer(bus, id)
+    assert fetch(reader, id, timeout=0.0) == []
+    for _ in range(BEHIND + 10):
+        bus.publish("other")
+    (now,) = kit.sql.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
+
+    wait_for(lambda: fetch(reader, id, timeout=0.1) == [] and _seen(kit) >= now - BEHIND)
+
+
+def _seen(kit: Kit) -> int:
+    ((seen,),) = kit.sql.execute("SELECT seen_xmax FROM eventbus.subscription").fetchall()
+    return int(seen)
+
+
+def test_two_readers_take_turns_at_the_short_way(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortcut, "SHARED", 0.0)
+    bus = kit.bus()
+    readers = [kit.consumer(kit.bus()) for _ in range(2)]
+    published, found, short = [], [], 0
+    for number in range(20):
+        published.append(bus.publish("a.b", number).id)
+        reader = readers[number // 3 % 2]
+        short += reader._shortcut.knows(LITERAL)
+        found += [json.loads(d.data)["id"] for d in fetch(reader)]
+
+    assert found == published
+    assert short >= 10
 
 
 def test_a_budget_of_bytes_is_kept_and_one_event_always_comes(kit: Kit) -> None:

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from eventbus import Event, EventBus
 from eventbus.transports.base import Budget, Delivery, Settlement, SubscriptionId
+from eventbus.transports.postgres import shortcut
+from eventbus.transports.postgres.link import Link
 from tests.conformance.target import Received, started, wait_for
 from tests.servers import Postgres
 from tests.transports.postgres_kit import Kit, fetch
@@ -146,6 +148,12 @@ class World:
             writer.close()
 
 
+@pytest.fixture(autouse=True)
+def fast_readers_stay_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader tries the short way also when another one has just been faster."""
+    monkeypatch.setattr(shortcut, "SHARED", 0.0)
+
+
 @settings(
     max_examples=60, suppress_health_check=[
         HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large,
@@ -162,6 +170,36 @@ def test_each_committed_event_comes_once_and_no_other(server: Postgres, steps: l
     finally:
         world.close()
         kit.close()
+
+
+@pytest.mark.parametrize("peers", [1, 2])
+def test_what_is_committed_between_two_statements_of_a_claim_comes_later(
+    kit: Kit, peers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = kit.bus()
+    readers = [kit.consumer(kit.bus()) for _ in range(peers)]
+    published: list[str] = []
+    execute = Link._execute
+
+    def executed(link: Link, *arguments: Any) -> Any:
+        """After each statement of a reader, somebody commits."""
+        answer = execute(link, *arguments)
+        if len(published) < 200 and any(link is reader._link for reader in readers):
+            published.append(bus.publish("a.b", None).id)
+        return answer
+
+    monkeypatch.setattr(Link, "_execute", executed)
+    found: list[Delivery] = []
+    empty = 0
+    while empty < 3:
+        came = [fetch(reader, timeout=0.3) for reader in readers]
+        empty = 0 if any(came) else empty + 1
+        for reader, deliveries in zip(readers, came, strict=True):
+            reader.settle(Settlement(acks=deliveries))
+            found += deliveries
+
+    assert len(published) == 200
+    assert [json.loads(d.data)["id"] for d in found] == published
 
 
 def _commit_at_random(url: str, bus: EventBus, number: int, committed: list[str]) -> None:

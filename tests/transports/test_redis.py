@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -312,6 +314,85 @@ def test_a_session_can_begin_with_entries_of_a_group_that_is_gone(
 
     assert after.settle(Settlement(acks=held)) == set(held)
     after.close()
+
+
+# -- waiting -------------------------------------------------------------------------------------
+
+
+def test_a_wait_that_is_ended_early_leaves_nothing_behind(buses: Buses, client: Any) -> None:
+    bus = buses()
+    bus._engine.transport.declare(LITERAL, "latest")
+    waiting, found, over = consumer(bus), [], threading.Event()
+
+    def disturb() -> None:
+        while not over.wait(random.uniform(0.0, 0.002)):
+            waiting.wake()
+
+    def publish() -> None:
+        for number in range(1_000):
+            bus.publish("a.b", number)
+
+    threads = [threading.Thread(target=disturb), threading.Thread(target=publish)]
+    for thread in threads:
+        thread.start()
+    while threads[1].is_alive():
+        found += fetch(waiting, timeout=0.05)
+    over.set()
+    threads[0].join()
+
+    # Each that the server has given away is here: nothing is on its way to a wait that has ended.
+    assert client.xpending("a.b", "g")["pending"] == len(found)
+    while more := fetch(waiting, timeout=0.5):
+        found += more
+    assert len({delivery.receipt.id for delivery in found}) == len(found) == 1_000
+    waiting.close()
+
+
+def test_a_wait_is_ended_at_once(buses: Buses) -> None:
+    bus = buses()
+    bus._engine.transport.declare(LITERAL, "latest")
+    waiting = consumer(bus)
+    fetch(waiting, timeout=0.0)
+    for pause in (0.0, 0.0002, 0.0005, 0.02) * 10:
+        timer = threading.Timer(pause, waiting.wake)
+        began = time.monotonic()
+        timer.start()
+
+        assert fetch(waiting, timeout=5.0) == []
+
+        assert time.monotonic() - began < 0.5
+        timer.join()
+    waiting.close()
+
+
+def test_what_a_dead_connection_was_given_is_found_soon(buses: Buses, client: Any) -> None:
+    bus = buses()
+    bus._engine.transport.declare(LITERAL, "latest")
+    after = consumer(bus)
+    bus.publish("a.b", 1)
+    # As to the session before, whose last question is answered only now.
+    client.xreadgroup("g", bus._engine.transport._name, {"a.b": ">"})
+    found: list[Any] = []
+
+    wait_for(lambda: found.extend(fetch(after, timeout=0.2)) or found, 8, "the event")
+
+    assert [d.deaths for d in found] == [0]
+    after.close()
+
+
+def test_an_idle_bus_closes_in_time_on_a_paused_server(buses: Buses, server: Redis) -> None:
+    bus, received = buses(), Received()
+    bus.subscribe("a.b", received)
+    bus.publish("a.b", 1)
+    received.wait(1)
+    assert bus.join(10)
+    server.pause()
+    try:
+        began = time.monotonic()
+        assert bus.close()
+        assert time.monotonic() - began < 5.0
+    finally:
+        server.resume()
 
 
 # -- retention -----------------------------------------------------------------------------------

@@ -6,16 +6,17 @@ held while handlers run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from ...errors import TransportUnavailable
 from ...patterns import matcher
 from ..base import Budget, Delivery, SubscriptionId
 from . import leases, subscriptions
-from .leases import InboxReceipt, Lease, LogReceipt
+from .holding import Holding
+from .leases import InboxReceipt, Lease
 from .link import Link
-from .snapshot import Cursor, Place, Snapshot
+from .purse import Purse
+from .snapshot import Place, Snapshot
 from .subscriptions import Subscription
 from .tables import Tables
 from .window import Log, Row
@@ -32,6 +33,8 @@ class Claimed(NamedTuple):
     more: bool
     #: The same of what others have left, and of the inbox.
     more_left: bool
+    #: As it is now.
+    subscription: Subscription
 
 
 class Claims:
@@ -41,14 +44,15 @@ class Claims:
         tables: where.
         owner: in whose name.
         lease: seconds a claim lasts without renewal.
+        holding: where claimed batches are written.
     """
 
-    def __init__(self, tables: Tables, owner: str, lease: float) -> None:
+    def __init__(self, tables: Tables, owner: str, lease: float, holding: Holding) -> None:
         self._tables = tables
         self._owner = owner
         self._lease = lease
+        self._holding = holding
         self._logs: dict[str, Log] = {}
-        self._at_end = True
 
     def claim(
         self, link: Link, id: SubscriptionId, budget: Budget, leftovers: bool
@@ -64,7 +68,7 @@ class Claims:
         Raises:
             TransportUnavailable: the subscription is gone; the next session creates it again.
         """
-        purse = _Purse(budget)
+        purse = Purse(budget)
         link.connect()
         with link.transaction(opening=[self._lock(link, id), subscriptions.NOW]):
             subscription, seen = _opened(link, id)
@@ -73,11 +77,13 @@ class Claims:
                 deliveries += self._take_over(link, subscription.number, purse)
                 deliveries += self._inbox(link, subscription.number, purse)
             more_left = leftovers and purse.is_empty()
-            deliveries += self._from_log(link, subscription, seen, purse)
+            subscription, found = self._from_log(link, subscription, seen, purse)
+            deliveries += found
             if deliveries:
                 # Or, after a crash, peers would claim what this member goes on with.
                 link.commit_durably()
-        return Claimed(deliveries, purse.is_empty() or not self._at_end, more_left)
+        more = purse.is_empty() or subscription.cursor.target is not None
+        return Claimed(deliveries, more, more_left, subscription)
 
     def _lock(self, link: Link, id: SubscriptionId) -> str:
         return (
@@ -88,7 +94,7 @@ class Claims:
 
     # -- what members left behind ------------------------------------------------------------
 
-    def _take_over(self, link: Link, number: int, purse: _Purse) -> list[Delivery]:
+    def _take_over(self, link: Link, number: int, purse: Purse) -> list[Delivery]:
         rows = link.rows(
             f"SELECT id, held, deaths, started, succeeded FROM {self._tables.lease}"
             " WHERE subscription = %s AND owner IS NULL ORDER BY id LIMIT %s"
@@ -102,7 +108,7 @@ class Claims:
         return deliveries
 
     def _take_row(
-        self, link: Link, number: int, row: tuple[Any, ...], purse: _Purse
+        self, link: Link, number: int, row: tuple[Any, ...], purse: Purse
     ) -> list[Delivery]:
         id, held, deaths, started, succeeded = row
         free = Lease(
@@ -114,8 +120,8 @@ class Claims:
         taken = {row[1] for row in found}
         # What is in no row of the log any more cannot be delivered, and must not stay for ever.
         through = taken if purse.is_empty() else {place.id for place in wanted}
-        self.shrink(link, {free: through})
-        return self._hold(link, free, found) if found else []
+        self._holding.shrink(link, {free: through})
+        return self._holding.hold(link, free, found) if found else []
 
     def _read(self, link: Link, places: list[Place], size: int) -> list[Row]:
         columns = [list(column) for column in zip(*places, strict=True)]
@@ -130,71 +136,9 @@ class Claims:
             " WHERE total - octet_length(data) < %s ORDER BY id", [*columns, size],
         )
 
-    def shrink(self, link: Link, gone: Mapping[Lease, Collection[int]]) -> None:
-        """Write what is left of leases; nothing left removes a row."""
-        over = [lease.id for lease, ids in gone.items() if len(ids) == len(lease.held)]
-        if over:
-            link.run(f"DELETE FROM {self._tables.lease} WHERE id = ANY(%s)", [over])
-        left = {
-            lease: lease.held.keys() - ids
-            for lease, ids in gone.items() if len(ids) < len(lease.held)
-        }
-        if left:
-            self._rewrite(link, left)
-
-    def _rewrite(self, link: Link, left: Mapping[Lease, Collection[int]]) -> None:
-        # One round trip for all: a member under load has a part of many batches in hand.
-        link.run(
-            f"UPDATE {self._tables.lease} AS l SET held = u.held, count = u.count,"
-            " succeeded = u.succeeded FROM unnest(%s::bigint[], %b::bytea[], %s::integer[],"
-            " %b::text[]) AS u(id, held, count, succeeded) WHERE l.id = u.id",
-            [
-                [lease.id for lease in left],
-                [leases.pack(lease.part(ids)) for lease, ids in left.items()],
-                [len(ids) for ids in left.values()],
-                [leases.dump_succeeded(lease, ids) for lease, ids in left.items()],
-            ],
-        )
-
-    def _hold(
-        self, link: Link, origin: Lease, found: list[Row], cursor: Cursor | None = None
-    ) -> list[Delivery]:
-        found.sort(key=lambda row: row[1])
-        lease = Lease(
-            0, origin.subscription, (Place(row[0], row[1]) for row in found),
-            deaths=origin.deaths, started=origin.started, succeeded=origin.succeeded,
-        )
-        lease.id = self._insert(link, lease, cursor)
-        return [
-            Delivery(
-                topic, data, key, LogReceipt(lease, id), deaths=lease.deaths,
-                started=id == lease.started, succeeded=lease.succeeded.get(id, ()),
-            )
-            for _, id, topic, key, data in found
-        ]
-
-    def _insert(self, link: Link, lease: Lease, cursor: Cursor | None) -> int:
-        held = lease.held
-        insert = (
-            f"INSERT INTO {self._tables.lease}"
-            " (subscription, owner, until, deaths, started, count, held, succeeded) VALUES"
-            " (%s, %s, now() + %s * interval '1 second', %s, %s, %s, %s, %s) RETURNING id"
-        )
-        values = [
-            lease.subscription, self._owner, self._lease, lease.deaths,
-            lease.started if lease.started in held else None, len(held),
-            leases.pack(Place(xid, id) for id, xid in held.items()),
-            leases.dump_succeeded(lease, held),
-        ]
-        if cursor is not None:
-            insert = f"WITH moved AS ({self._move}) {insert}"
-            values = [*subscriptions.values(cursor), lease.subscription, *values]
-        ((id,),) = link.rows(insert, values)
-        return int(id)
-
     # -- parked and replayed events ----------------------------------------------------------
 
-    def _inbox(self, link: Link, number: int, purse: _Purse) -> list[Delivery]:
+    def _inbox(self, link: Link, number: int, purse: Purse) -> list[Delivery]:
         if purse.is_empty():
             return []
         due = (
@@ -219,8 +163,8 @@ class Claims:
     # -- the log -----------------------------------------------------------------------------
 
     def _from_log(
-        self, link: Link, subscription: Subscription, seen: Snapshot, purse: _Purse
-    ) -> list[Delivery]:
+        self, link: Link, subscription: Subscription, seen: Snapshot, purse: Purse
+    ) -> tuple[Subscription, list[Delivery]]:
         number, id, cursor = subscription
         log = self.log(id.pattern)
         rows: list[Row] = []
@@ -233,18 +177,14 @@ class Claims:
             cursor = found.cursor
             if last:
                 break
-        self._at_end = cursor.target is None
         matches = matcher(id.pattern)
         rows = [row for row in rows if matches(row[2])]
+        deliveries: list[Delivery] = []
         if rows:
-            return self._hold(link, Lease(0, number, ()), rows, cursor)
-        if cursor != subscription.cursor:
-            link.run(self._move, [*subscriptions.values(cursor), number])
-        return []
-
-    @property
-    def _move(self) -> str:
-        return f"UPDATE {self._tables.subscription} SET {subscriptions.MOVE} WHERE id = %s"
+            deliveries = self._holding.advance(link, number, rows, cursor)
+        elif cursor != subscription.cursor:
+            link.run(self._holding.move, [*subscriptions.values(cursor), number])
+        return subscription._replace(cursor=cursor), deliveries
 
     def log(self, pattern: str) -> Log:
         """The statements for a pattern."""
@@ -259,26 +199,6 @@ def _opened(link: Link, id: SubscriptionId) -> tuple[Subscription, Snapshot]:
     if not locked:
         raise TransportUnavailable(f"{id.pattern!r} of group {id.group!r} has vanished")
     return subscriptions.parse(locked[0]), Snapshot.parse(seen)
-
-
-class _Purse:
-    """A budget that is being spent."""
-
-    def __init__(self, budget: Budget) -> None:
-        self.count, size, self.handlers = budget
-        #: At least one event can be afforded, however large.
-        self.size = max(1, size)
-
-    def is_empty(self) -> bool:
-        return self.count <= 0 or self.size <= 0
-
-    def pay(self, count: int, size: int) -> None:
-        self.count -= count
-        self.size -= size
-
-    def spend(self, rows: list[Row]) -> list[Row]:
-        self.pay(len(rows), sum(len(row[4]) for row in rows))
-        return rows
 
 
 def _parked(row: tuple[Any, ...], number: int) -> Delivery:

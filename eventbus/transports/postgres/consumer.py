@@ -9,11 +9,13 @@ from ...patterns import matcher
 from ..base import Budget, Delivery, Settlement, SubscriptionId
 from . import leases
 from .bell import Bell
-from .claims import Claims
+from .claims import Claimed, Claims
+from .holding import Holding
 from .leases import InboxReceipt, Lease, LogReceipt
 from .link import Link
 from .looks import Looks
 from .settling import Settling, insert_free
+from .shortcut import Shortcut
 from .tables import Tables
 
 #: Seconds between two looks at the log for a while after anything happened.
@@ -49,7 +51,9 @@ class PostgresConsumer:
         self._tables = tables
         self._owner = owner
         self._lease = lease
-        self._claims = Claims(tables, owner, lease)
+        self._holding = Holding(tables, owner, lease)
+        self._claims = Claims(tables, owner, lease, self._holding)
+        self._shortcut = Shortcut(self._claims, self._holding)
         self._looks = Looks(tables, owner)
         self._attached: set[SubscriptionId] = set()
         #: For which the log, or what others have left, is worth a claim.
@@ -107,7 +111,7 @@ class PostgresConsumer:
         """Make a lease of its own of a part, in somebody else's name or in nobody's."""
         gone = set(ids)
         insert_free(self._link, self._tables, lease, gone, owner)
-        self._claims.shrink(self._link, {lease: gone})
+        self._holding.shrink(self._link, {lease: gone})
         lease.held = {id: xid for id, xid in lease.held.items() if id not in gone}
 
     def attach(self, subscription: SubscriptionId) -> None:
@@ -118,6 +122,7 @@ class PostgresConsumer:
     def detach(self, subscription: SubscriptionId) -> None:
         for ids in (self._attached, self._news, self._left):
             ids.discard(subscription)
+        self._shortcut.forget(subscription)
 
     # -- fetching ----------------------------------------------------------------------------
 
@@ -150,7 +155,10 @@ class PostgresConsumer:
             self._recheck(now)
         if now >= self._look_at:
             unknown = [id for id in budgets if id in self._attached and id not in self._news]
-            if unknown:
+            if len(unknown) == 1 and self._shortcut.knows(unknown[0]):
+                # Reading takes no longer than a look, and a look would come on top of it.
+                self._news.add(unknown[0])
+            elif unknown:
                 self._news |= self._looks.log(self._link, unknown)
             idle = POOLED if self._link.pooled else SLOW
             self._look_at = now + (FAST if now < self._active_until else idle)
@@ -169,7 +177,10 @@ class PostgresConsumer:
             self._left |= self._looks.left(self._link, self._attached)
         if now >= self._move_on_at and self._attached:
             self._move_on_at = now + MOVE_ON
-            self._news |= self._looks.behind(self._link, self._attached)
+            for id in self._looks.behind(self._link, self._attached):
+                self._news.add(id)
+                # The short way does not move a cursor for nothing.
+                self._shortcut.forget(id)
 
     def _claim(
         self, budgets: Mapping[SubscriptionId, Budget]
@@ -178,7 +189,7 @@ class PostgresConsumer:
         for id, budget in budgets.items():
             if id not in self._news and id not in self._left:
                 continue
-            claimed = self._claims.claim(self._link, id, budget, id in self._left)
+            claimed = self._claim_one(id, budget)
             if not claimed.more:
                 self._news.discard(id)
             if not claimed.more_left:
@@ -187,13 +198,22 @@ class PostgresConsumer:
                 fetched.append((id, claimed.deliveries))
         return fetched
 
+    def _claim_one(self, id: SubscriptionId, budget: Budget) -> Claimed:
+        left = id in self._left
+        claimed = None if left else self._shortcut.claim(self._link, id, budget)
+        if claimed is None:
+            claimed = self._claims.claim(self._link, id, budget, left)
+            if not self._link.pooled:
+                self._shortcut.learn(claimed.subscription)
+        return claimed
+
     # -- settling ----------------------------------------------------------------------------
 
     def settle(self, settlement: Settlement) -> Collection[Delivery]:
         # Else what has succeeded would be repeated after a crash of the server. Where more waits to
         # be claimed, the next claim waits for the disk in a moment, and for this settlement, too.
         durably = not (self._news or self._left)
-        settling = Settling(self._link, self._tables, self._owner, self._claims)
+        settling = Settling(self._link, self._tables, self._owner, self._holding)
         if not settling.write_whole(settlement, durably):
             with self._link.transaction():
                 settling.write(settlement)

@@ -351,6 +351,7 @@ def session(*, statement: float, lock: float, durable: bool = True) -> dict[str,
         "idle_in_transaction_session_timeout": _ms(IDLE_IN_TRANSACTION),
         # A server may make this the default to keep people from writing by accident.
         "default_transaction_read_only": "off",
+        "default_transaction_isolation": "read committed",
         # Statistics of these tables are always old: rows come and go. By them the planner would
         # now and then read, or sort, the whole log for the next few events.
         "enable_seqscan": "off", "enable_bitmapscan": "off",

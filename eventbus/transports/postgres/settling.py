@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 from ..base import DeadRecord, Delivery, Parked, Settlement
 from . import leases
-from .claims import Claims
+from .holding import DURABLY, Holding
 from .leases import InboxReceipt, Lease, LogReceipt
 from .link import Link
 from .tables import Tables
@@ -16,11 +16,11 @@ from .tables import Tables
 class Settling:
     """One settlement while it is written; `finish` once it is committed."""
 
-    def __init__(self, link: Link, tables: Tables, owner: str, claims: Claims) -> None:
+    def __init__(self, link: Link, tables: Tables, owner: str, holding: Holding) -> None:
         self._link = link
         self._tables = tables
         self._owner = owner
-        self._claims = claims
+        self._holding = holding
         self._leases: set[int] = set()
         self._inbox: set[int] = set()
         self._gone: dict[Lease, set[int]] = {}
@@ -47,8 +47,7 @@ class Settling:
         if self._link.pooled or any(ids != lease.held.keys() for lease, ids in self._gone.items()):
             self._gone.clear()
             return False
-        # To the default, as `SET LOCAL` does, for a transaction that is a single statement.
-        wait = ", set_config('synchronous_commit', NULL, true)" if durably else ""
+        wait = DURABLY if durably else ""
         rows = self._link.rows(
             f"DELETE FROM {self._tables.lease} WHERE id = ANY(%s) AND owner = %s"
             f" RETURNING id{wait}", [[lease.id for lease in self._gone], self._owner],
@@ -70,7 +69,7 @@ class Settling:
                 self._succeed(delivery.receipt, handler)
         self._remove(settlement.acks)
         self._free(settlement.releases)
-        self._claims.shrink(self._link, self._gone)
+        self._holding.shrink(self._link, self._gone)
         for lease, freed in self._freed.items():
             insert_free(self._link, self._tables, lease, freed)
 

@@ -93,6 +93,39 @@ class Log:
             return f"{text} AND xid <> ALL(%s::bigint[])", [*values, list(still_open)]
         return text, values
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing of other topics is passed over on the way."""
+        return not self._selective
+
+    def beyond(self, link: Link, seen: Snapshot, count: int, size: int) -> Found:
+        """What is committed now and a snapshot does not see, in one round trip; if it is plain."""
+        where = f"{self._where} AND " if self._where else ""
+        parts = [f"{self._source} WHERE {where}(xid, id) > (%s, 0) ORDER BY xid, id LIMIT %s"]
+        values = [*self._values, seen.xmax, count]
+        if seen.open:
+            # What is open now is not worth walking over its rows.
+            parts.insert(
+                0, f"SELECT l.* FROM unnest(%s::bigint[]) AS x CROSS JOIN LATERAL ({self._source}"
+                f" WHERE {where}xid = x ORDER BY xid, id LIMIT %s) AS l WHERE x < 3 OR"
+                " pg_visible_in_snapshot(x::text::xid8, pg_current_snapshot())",
+            )
+            values = [list(seen.open), *self._values, count, *values]
+        both = " UNION ALL ".join(f"({part})" for part in parts)
+        rows = link.rows(
+            "SELECT xid, id, topic, key, data, (SELECT pg_current_snapshot()::text) FROM"
+            " (SELECT *, sum(octet_length(data)) OVER (ORDER BY xid, id ROWS UNBOUNDED PRECEDING)"
+            f" AS total FROM ({both}) AS b ORDER BY xid, id LIMIT %s) AS w"
+            " WHERE total - octet_length(data) < %s", [*values, count, size],
+        )
+        if not rows:
+            return Found([], Cursor(seen))
+        now = Snapshot.parse(rows[0][5])
+        found = [row[:5] for row in rows]
+        if len(found) < count and sum(len(row[4]) for row in found) < size:
+            return Found(found, Cursor(now))
+        return Found(found, Cursor(seen, now, Place(*found[-1][:2])))
+
     # -- what is not claimed yet -------------------------------------------------------------
 
     def first(self, link: Link, cursor: Cursor) -> Place | None:

@@ -1,96 +1,93 @@
-"""Waiting without polling: a blocked `XREAD` on a connection of its own, and a way to end it.
+"""Waiting without polling: one question for news and for what there is then, on its own connection.
 
-A plain `XREAD` takes nothing, so nothing is lost with this connection; what it reports is then
-fetched through the consumer group. A wake-up from another thread costs no round trip.
+A blocked `XREAD` over all streams, and right behind it what is to be read once one of them has
+news: both are answered in one go. The server runs what stands behind whether somebody listens or
+not, so the question is never left open: before the thread goes elsewhere, it is taken back with
+`CLIENT UNBLOCK`, and what has come until then is handed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from math import ceil
 from time import monotonic
+from typing import Any, NamedTuple
 
 from ...errors import TransportUnavailable
 from ..waiting import Waker, is_readable
-from .link import ANSWER_TIMEOUT, Connector, Link
+from .link import Command, Connector, Link
 
-#: Seconds for which the server holds an unanswered `XREAD`.
-BLOCK = 5.0
-#: Seconds in which the answer to a question that was answered long ago should be here.
-STALE = 0.005
+#: Seconds that the server gets to answer on its own when the time of a question is over.
+SLACK = 0.05
+#: Seconds that taking a question back may last: a closing bus waits for it, if the server hangs.
+PATIENCE = 2.0
+#: Seconds between two attempts to: one that overtakes the question has no effect.
+AGAIN = 0.01
+
+
+class Ring(NamedTuple):
+    """How a wait has ended.
+
+    Attributes:
+        ids: by stream, the id of one new entry.
+        answers: to what was asked along.
+        woken: whether somebody wants the thread back.
+    """
+
+    ids: dict[str, bytes]
+    answers: list[Any]
+    woken: bool
 
 
 class Bell:
     """Rings when one of the streams has something beyond the given ids."""
 
-    def __init__(self, connector: Connector) -> None:
-        self._connector = connector
-        self._link: Link | None = None
-        self._asked: dict[str, bytes] = {}
-        self._sent_at = 0.0
+    def __init__(self, connector: Connector, other: Link) -> None:
+        """`other` is a connection to take a question back over."""
+        self._link = connector.link()
+        self._other = other
+        self._number = 0
         self._waker = Waker()
 
     def wait(
-        self, streams: Mapping[str, bytes], timeout: float, ringing: Callable[[], None]
-    ) -> dict[str, bytes] | None:
+        self, streams: Mapping[str, bytes], along: Sequence[Command], seconds: float
+    ) -> Ring:
         """Wait for news of the streams.
 
         Args:
             streams: by name, the last ids that are known.
-            timeout: seconds.
-            ringing: called when there is an answer, before that is read.
-
-        Returns:
-            The id of one new entry for each stream that has any; `None` after `wake`.
+            along: what to ask for as soon as there is an answer; all of it answered at once.
+            seconds: for how long, to the millisecond.
         """
-        self._ask(streams)
-        assert self._link is not None
-        ready = self._waker.wait(self._link.fileno(), timeout)
-        if ready.woken:
-            return None
+        if not self._number:
+            self._number = self._link.call("CLIENT", "ID")
+        block = max(1, ceil(seconds * 1000))
+        names, ids = streams.keys(), streams.values()
+        read: Command = ("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *names, *ids)
+        self._link.send([read, *along])
+        ready = self._waker.wait(self._link.fileno(), block / 1000 + SLACK)
         if not ready.server:
-            if monotonic() - self._sent_at > BLOCK + ANSWER_TIMEOUT:
+            self._take_back()
+        news, *answers = self._link.receive(1 + len(along))
+        return Ring(_ids(news), answers, ready.woken)
+
+    def _take_back(self) -> None:
+        """Have the server answer now."""
+        deadline = monotonic() + PATIENCE
+        while True:
+            left = deadline - monotonic()
+            if left <= 0:
                 raise TransportUnavailable("the server does not answer any more")
-            return {}
-        self._asked = {}
-        ringing()
-        return _ids(*self._link.receive(1))
-
-    def _ask(self, streams: Mapping[str, bytes]) -> None:
-        if self._asked and self._asked != streams:
-            self._take_back(streams)
-        if self._asked:
-            return
-        if self._link is None:
-            self._link = self._connector.link()
-        block = int(BLOCK * 1000)
-        self._link.send(
-            [("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", *streams, *streams.values())]
-        )
-        self._asked = dict(streams)
-        self._sent_at = monotonic()
-
-    def _take_back(self, streams: Mapping[str, bytes]) -> None:
-        """Get rid of an old question: mostly it was answered by what has been fetched since."""
-        assert self._link is not None
-        same = self._asked.keys() == streams.keys()
-        if same and is_readable(self._link.fileno(), STALE):
-            self._link.receive(1)
-            self._asked = {}
-        else:
-            self.hang_up()
-
-    def hang_up(self) -> None:
-        """Forget what was asked."""
-        if self._link is not None:
-            self._link.close()
-        self._link, self._asked = None, {}
+            self._other.call("CLIENT", "UNBLOCK", self._number, timeout=left)
+            if is_readable(self._link.fileno(), AGAIN):
+                return
 
     def wake(self) -> None:
         """End a wait, now or the next one. Any thread may call this."""
         self._waker.wake()
 
     def close(self) -> None:
-        self.hang_up()
+        self._link.close()
         self._waker.close()
 
 

@@ -20,6 +20,9 @@ RECHECK = 1.0
 #: Seconds between two readings of the own history: it shows a group's foreign members that we
 #: live, who remove consumers that are idle for ten minutes.
 HISTORY = 120.0
+#: Seconds after which a session does it for the first time: up to then the server may have answered
+#: the last question of a session before, whose connection had died.
+FIRST_HISTORY = 2.0
 #: Entries of the own history read at once, and ids per script call.
 PAGE = 500
 #: So many streams are read before it is known which of them have news: the commands are small.
@@ -46,7 +49,7 @@ class RedisConsumer:
         self._name = name
         self._lease = lease
         self._link = connector.link()
-        self._bell = Bell(connector)
+        self._bell = Bell(connector, self._link)
         self._claims = Claims(name, lease)
         self._sources: dict[SubscriptionId, list[Source]] = {}
         self._dirty: set[Source] = set()
@@ -59,7 +62,7 @@ class RedisConsumer:
         self._let_go: set[Delivery] = set()
         self._kept_at = monotonic()
         self._recheck_at = 0.0
-        self._history_at = monotonic() + HISTORY
+        self._history_at = monotonic() + FIRST_HISTORY
         self._size = 1_000.0
         try:
             self._link.call("PING")
@@ -81,7 +84,6 @@ class RedisConsumer:
         waiting = self._ready.pop(subscription, [])
         if waiting:
             self.settle(Settlement(releases=waiting))
-        self._bell.hang_up()
 
     def _discover(self, id: SubscriptionId) -> None:
         """Find the streams of a subscription, and read what was ours on those that are new."""
@@ -146,11 +148,14 @@ class RedisConsumer:
         while True:
             self._recheck(budgets)
             self._gather(budgets)
+            waited = (
+                not any(map(self._ready.get, budgets))
+                and monotonic() < deadline
+                and self._wait(budgets, min(deadline, self._recheck_at) - monotonic())
+            )
             fetched = self._hand_over(budgets)
-            if fetched or monotonic() >= deadline:
+            if fetched or not waited:
                 return fetched
-            if not self._wait(budgets, min(deadline, self._recheck_at) - monotonic()):
-                return []
 
     def _hand_over(
         self, budgets: Mapping[SubscriptionId, Budget]
@@ -220,23 +225,14 @@ class RedisConsumer:
         # What is to be read anyway, once there is room, need not ring.
         quiet = {source.stream for source in self._dirty}
         asked = {s: END if s in quiet else id for s, id in self._rung.items()}
-        ahead: list[tuple[Source, int]] = []
-
-        def ringing() -> None:
-            ahead.extend(self._few_wanted(budgets))
-            if ahead:
-                self._link.send(self._commands(ahead))
-
-        rung = self._bell.wait(asked, seconds, ringing)
-        if rung is None:
-            return False
-        self._note(rung)
-        if ahead:
-            self._take_new(ahead, self._link.receive(len(ahead)))
-        return True
+        along = self._few_wanted(budgets)
+        ring = self._bell.wait(asked, self._commands(along), seconds)
+        self._note(ring.ids)
+        self._take_new(along, ring.answers)
+        return not ring.woken
 
     def _few_wanted(self, budgets: Mapping[SubscriptionId, Budget]) -> list[tuple[Source, int]]:
-        """What is asked for before it is read which of the streams have rung."""
+        """What is asked for along, before it is known which of the streams will ring."""
         found: list[tuple[Source, int]] = []
         for id, budget in budgets.items():
             sources = [s for s in self._wanted(id, budget) if s not in self._dirty]
