@@ -99,7 +99,7 @@ class Admin:
         except (KafkaException, LateError) as error:
             raise self._translated(error) from None
 
-    def _wait(self, future: Future[T]) -> T:
+    def _wait(self, future: Future[T], most: float = ANSWER_TIMEOUT) -> T:
         """The answer, or what the callbacks tell meanwhile: the client says it much later."""
         begun = self._begin()
         while True:
@@ -107,7 +107,7 @@ class Admin:
                 answer = future.result(GLANCE)
             except LateError:
                 self._glance(begun)
-                if self._waited_enough(begun):
+                if self._waited_enough(begun, most):
                     raise
             else:
                 self._trouble.works()
@@ -163,10 +163,10 @@ class Admin:
                 self._trouble.works()
                 return found
 
-    def _waited_enough(self, begun: float) -> bool:
+    def _waited_enough(self, begun: float, most: float = ANSWER_TIMEOUT) -> bool:
         """Where it is known that no broker answers, nobody has to wait for long to hear it."""
         patience = PATIENCE if self._trouble.hopeless else ANSWER_TIMEOUT
-        return monotonic() - begun >= patience
+        return monotonic() - begun >= min(patience, most)
 
     def topics(self, names: Collection[str]) -> dict[str, Topic]:
         """Those that there are."""
@@ -188,7 +188,10 @@ class Admin:
             found[name] = Topic(str(about.topic_id), len(about.partitions))
         return found
 
-    def create(self, name: str, partitions: int, config: Mapping[str, str]) -> bool:
+    def create(
+        self, name: str, partitions: int, config: Mapping[str, str],
+        timeout: float = ANSWER_TIMEOUT,
+    ) -> bool:
         """Make a topic; `False` if it was there."""
         wanted = NewTopic(
             name, partitions or -1, self._options.config.replication or -1, config=dict(config)
@@ -197,7 +200,7 @@ class Admin:
             [wanted], request_timeout=ANSWER_TIMEOUT
         ).values()
         try:
-            self._wait(future)
+            self._wait(future, timeout)
         except (KafkaException, LateError) as error:
             if code_of(error) == KafkaError.TOPIC_ALREADY_EXISTS:
                 return False
