@@ -230,8 +230,10 @@ def test_members_of_a_group_share_its_events(target: Target) -> None:
 
     try:
         buses[0].publish_many([("work", n) for n in NUMBERS])
-        for gate in gates:
-            gate.wait_reached()  # Each member has got some of them.
+        most = min(len(gates), target.shares or len(gates))
+        wait_for(  # Each member has got some of them, as far as there are enough shares.
+            lambda: sum(gate.reached.is_set() for gate in gates) >= most
+        )
     finally:
         for gate in gates:
             gate.open()

@@ -50,7 +50,10 @@ def main() -> int:
     options = _arguments()
     master = options.seed if options.seed is not None else random.randrange(1_000_000)
     kind = SERVERS[options.transport]
-    rules = replace(RULES, leases=capabilities(options.transport).receipts_survive)
+    able = capabilities(options.transport)
+    # What is done waits for company before it is settled.
+    window = 2.5 * able.settle_interval
+    rules = replace(RULES, leases=able.receipts_survive, settle_window=window)
     rows, version = [], ""
     for seed in range(master, master + options.runs):
         folder = Path(tempfile.mkdtemp(prefix=f"storm-{seed}-", dir=options.folder))

@@ -1,4 +1,4 @@
-"""What only Kafka has: births in a registry, offsets with a story, topics that come and go."""
+"""What only Kafka has: offsets with a story, topics that come and go, rebalances."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from eventbus import Event, EventBus, KafkaConfig, TopologyError
-from eventbus.transports.base import Settings, SubscriptionId
-from eventbus.transports.kafka import KafkaTransport, names
+from eventbus.transports.kafka import names
 from tests.conformance import kafka
-from tests.conformance.target import Gate, Received, fail, in_threads, wait_for
+from tests.conformance.target import Gate, Received, fail, wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.preview]
-
-SETTINGS = Settings(prefix="", lease=30.0, retention=604_800.0, publish_timeout=5.0)
 
 
 @pytest.fixture(autouse=True)
@@ -41,69 +38,10 @@ def make(partitions: int = 2, group: str = "g", **settings: Any) -> EventBus:
     return EventBus(provider="kafka", kafka=config, group=group, environ={}, **settings)
 
 
-def transport() -> KafkaTransport:
-    return KafkaTransport(KafkaConfig(brokers=kafka.brokers(), partitions=1), SETTINGS)
-
-
 @pytest.fixture
 def bus() -> Iterator[EventBus]:
     with make() as bus:
         yield bus
-
-
-# -- births --------------------------------------------------------------------------------------
-
-
-def test_of_many_first_members_at_once_one_makes_the_birth() -> None:
-    transports = [transport() for _ in range(4)]
-    born: list[bool] = []
-    id = SubscriptionId("g", "user.*")
-    try:
-        in_threads(4, lambda n: born.append(transports[n].declare(id, "latest")))
-        assert sorted(born) == [False, False, False, True]
-        births = {one._registry.all()[id].key for one in transports}
-        assert len(births) == 1
-    finally:
-        for one in transports:
-            one.close()
-
-
-def test_the_first_event_of_a_new_group_is_the_one_after_subscribe(bus: EventBus) -> None:
-    bus.publish("user.created", "before")
-    for n in range(20):
-        received = Received(name=f"h{n}")
-        bus.subscribe("user.created", received, group=f"group-{n}")
-        bus.publish("user.created", n)
-        received.wait(1)
-        assert received.payloads[0] == n
-
-
-def test_a_birth_needs_no_member(bus: EventBus) -> None:
-    """As when the only member is killed right after."""
-    received = Received(name="late")
-    bus.on("user.created", name="late")(lambda event: None)
-    bus.declare()
-    bus.publish("user.created", 1)
-    with make() as other:
-        other.subscribe("user.created", received, name="late")
-        received.wait(1)
-
-
-def test_a_dropped_subscription_begins_anew() -> None:
-    received = Received(name="h")
-    with make() as bus:
-        bus.subscribe("user.created", received)
-        bus.publish("user.created", 1)
-        received.wait(1)
-        assert bus.join(10)
-    with make() as bus:
-        assert bus.subscriptions.drop("g", "user.created")
-        bus.publish("user.created", 2)
-        bus.subscribe("user.created", received)
-        bus.publish("user.created", 3)
-        received.wait_for_payloads([3])
-        assert bus.join(10)
-    assert received.payloads == [1, 3]
 
 
 # -- positions -----------------------------------------------------------------------------------

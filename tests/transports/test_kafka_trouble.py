@@ -139,6 +139,16 @@ def test_a_server_that_is_no_kafka_is_told_in_time() -> None:
                 bus.subscribe("user.created", Received(), timeout=1.0)
 
 
+def test_publishing_to_such_a_server_ends_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = KafkaConfig(brokers=f"127.0.0.1:{silent.getsockname()[1]}")
+        bus = EventBus(provider="kafka", kafka=config, environ={}, publish_timeout=2.0)
+        began = time.monotonic()
+        with bus, pytest.raises(PublishError):
+            bus.publish("user.created", 1)
+        assert time.monotonic() - began < 3.0
+
+
 def test_a_file_of_certificates_that_is_not_there_is_told_at_once() -> None:
     with make("127.0.0.1:1", tls=True, ca="/nowhere/ca.pem") as bus:
         with in_time(), pytest.raises(ConfigurationError, match=r"ssl\.ca\.location"):

@@ -46,6 +46,7 @@ _LATE = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._WAIT_COORD)
 LEADERLESS = frozenset(
     (
         KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._NOENT,
+        KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH,
     )
 )
 #: Groups that can be asked without connecting anew.
@@ -88,26 +89,21 @@ class Admin:
             while client is not None and client.poll(0):
                 continue
 
-    def _begin(self) -> float:
-        """When a question begins: what the callbacks tell of the time before is old by now."""
-        self._take_in()
-        return monotonic()
-
     def _answer(self, future: Future[T]) -> T:
         try:
             return self._wait(future)
         except (KafkaException, LateError) as error:
             raise self._translated(error) from None
 
-    def _wait(self, future: Future[T]) -> T:
+    def _wait(self, future: Future[T], most: float = ANSWER_TIMEOUT) -> T:
         """The answer, or what the callbacks tell meanwhile: the client says it much later."""
-        begun = self._begin()
+        begun = monotonic()
         while True:
             try:
                 answer = future.result(GLANCE)
             except LateError:
                 self._glance(begun)
-                if self._waited_enough(begun):
+                if self._waited_enough(begun, most):
                     raise
             else:
                 self._trouble.works()
@@ -122,7 +118,8 @@ class Admin:
             trouble.check(begun)
         except TransportError as denied:
             error = denied
-        down = trouble.down and trouble.down_at >= (begun or 0.0)
+        # What is taken in at the first look is of the time before the question.
+        down = trouble.down and trouble.down_at > (begun or 0.0) + 1.5 * GLANCE
         if error is None and down and trouble.reason and not trouble.worked:
             error = trouble.unavailable("cannot be reached")
         if error is not None:
@@ -150,7 +147,7 @@ class Admin:
 
     def _patiently(self, ask: Callable[..., T]) -> T:
         """Ask again and again for a little, with looks at what the callbacks tell."""
-        begun = self._begin()
+        begun = monotonic()
         while True:
             try:
                 found = ask(timeout=PATIENCE)
@@ -163,10 +160,10 @@ class Admin:
                 self._trouble.works()
                 return found
 
-    def _waited_enough(self, begun: float) -> bool:
+    def _waited_enough(self, begun: float, most: float = ANSWER_TIMEOUT) -> bool:
         """Where it is known that no broker answers, nobody has to wait for long to hear it."""
         patience = PATIENCE if self._trouble.hopeless else ANSWER_TIMEOUT
-        return monotonic() - begun >= patience
+        return monotonic() - begun >= min(patience, most)
 
     def topics(self, names: Collection[str]) -> dict[str, Topic]:
         """Those that there are."""
@@ -188,7 +185,10 @@ class Admin:
             found[name] = Topic(str(about.topic_id), len(about.partitions))
         return found
 
-    def create(self, name: str, partitions: int, config: Mapping[str, str]) -> bool:
+    def create(
+        self, name: str, partitions: int, config: Mapping[str, str],
+        timeout: float = ANSWER_TIMEOUT,
+    ) -> bool:
         """Make a topic; `False` if it was there."""
         wanted = NewTopic(
             name, partitions or -1, self._options.config.replication or -1, config=dict(config)
@@ -197,7 +197,7 @@ class Admin:
             [wanted], request_timeout=ANSWER_TIMEOUT
         ).values()
         try:
-            self._wait(future)
+            self._wait(future, timeout)
         except (KafkaException, LateError) as error:
             if code_of(error) == KafkaError.TOPIC_ALREADY_EXISTS:
                 return False
@@ -284,7 +284,7 @@ class Admin:
         """Ask a consumer that reads nothing, in one question, for partitions that have a leader."""
         left = list(places)
         found: dict[Place, int] = {}
-        begun = self._begin()
+        begun = monotonic()
         deadline = begun + ANSWER_TIMEOUT
         while left:
             try:

@@ -11,7 +11,7 @@ from ...patterns import is_literal, matcher
 from ..base import SubscriptionId
 from . import names
 from .admin import Admin, Place, Topic
-from .options import Options
+from .options import ANSWER_TIMEOUT, Options
 
 #: Seconds to wait for another thread's look, which takes milliseconds if brokers answer.
 BUSY = 1.0
@@ -66,11 +66,13 @@ class Catalogue:
         found = self.topics.items()
         return {name: topic for name, topic in found if names.is_event(name) and matches(name)}
 
-    def ensure(self, topic: str, hint: Callable[[str], object]) -> None:
+    def ensure(
+        self, topic: str, hint: Callable[[str], object], timeout: float = ANSWER_TIMEOUT
+    ) -> None:
         """Make a topic for events if there is none, and let all know of it."""
         names.check(topic)
         config = {"retention.ms": str(int(self._options.settings.retention * 1000))}
-        if self._create(topic, self._options.config.partitions, config):
+        if self._create(topic, self._options.config.partitions, config, timeout):
             hint(topic)
 
     def ensure_inbox(self, topic: str, hint: Callable[[str], object]) -> None:
@@ -84,11 +86,13 @@ class Catalogue:
         if not self._create(topic, 1, config):
             self._admin.set_config(topic, config)
 
-    def _create(self, topic: str, partitions: int, config: dict[str, str]) -> bool:
+    def _create(
+        self, topic: str, partitions: int, config: dict[str, str], timeout: float = ANSWER_TIMEOUT
+    ) -> bool:
         copies = self._options.config.min_insync_replicas
         if copies:
             config["min.insync.replicas"] = str(copies)
-        return self._admin.create(topic, partitions, config)
+        return self._admin.create(topic, partitions, config, timeout)
 
 
 def places(topics: Collection[tuple[str, Topic]]) -> list[Place]:

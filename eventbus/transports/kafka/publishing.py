@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 
 from confluent_kafka import KafkaError
@@ -25,11 +26,11 @@ class Publishing:
     """Sends records to their topics.
 
     Args:
-        hint: lets all members know of a new topic.
+        hint: lets all members know of a new topic, until a deadline.
     """
 
     def __init__(
-        self, producing: Producing, catalogue: Catalogue, hint: Callable[[str], object], name: str
+        self, producing: Producing, catalogue: Catalogue, hint: Callable[..., object], name: str
     ) -> None:
         self._producing = producing
         self._catalogue = catalogue
@@ -42,7 +43,7 @@ class Publishing:
         stored: list[int] = []
         left = list(range(len(records)))
         while left:
-            self._make_topics(records, left, stored)
+            self._make_topics(records, left, stored, deadline)
             messages = [
                 Outgoing(r.topic, r.data, r.key, frames.headers(r))
                 for r in map(records.__getitem__, left)
@@ -58,7 +59,8 @@ class Publishing:
             self._known.difference_update(records[n].topic for n in missing)
 
     def _make_topics(
-        self, records: Sequence[Record], left: Sequence[int], stored: Sequence[int]
+        self, records: Sequence[Record], left: Sequence[int], stored: Sequence[int],
+        deadline: float,
     ) -> None:
         for number in left:
             topic = records[number].topic
@@ -66,7 +68,8 @@ class Publishing:
                 continue
             self._producing.warm_up()
             try:
-                self._catalogue.ensure(topic, self._hint)
+                seconds = max(0.0, deadline - monotonic())
+                self._catalogue.ensure(topic, partial(self._hint, deadline=deadline), seconds)
             except TransportError:
                 if not stored:
                     raise

@@ -139,25 +139,26 @@ class Registry:
         ]
         self._producing.store(messages, seconds)
 
-    def hint(self, topic: str) -> None:
+    def hint(self, topic: str, deadline: float | None = None) -> None:
         """Let all members know of a new topic, at once."""
+        left = ANSWER_TIMEOUT if deadline is None else max(0.0, deadline - monotonic())
         try:
-            self._send(names.hint(topic), b"{}")
+            self._send(names.hint(topic), b"{}", left)
         except TransportError as error:
             logger.debug("%s is found by the next look only: %s", topic, error)
 
     def _write(self, key: str, value: bytes | None) -> None:
         self._wait_for(self._send(key, value) + 1)
 
-    def _send(self, key: str, value: bytes | None) -> int:
+    def _send(self, key: str, value: bytes | None, timeout: float = ANSWER_TIMEOUT) -> int:
         message = Outgoing(names.REGISTRY, value, key, partition=0)
         self._make()
-        batch = self._producing.send([message], ANSWER_TIMEOUT)
+        batch = self._producing.send([message], timeout)
         if batch.errors and next(iter(batch.errors.values())).code() in MISSING:
             self._catalogue.ensure_table(names.REGISTRY)
         elif not batch.errors and not batch.left:
             return batch.offset
-        return self._producing.store([message], ANSWER_TIMEOUT)
+        return self._producing.store([message], timeout)
 
     def _wait_for(self, position: int) -> None:
         deadline = monotonic() + ANSWER_TIMEOUT
