@@ -43,6 +43,8 @@ class Entry(NamedTuple):
     #: Empties what the tests of this transport share, before each of them.
     reset: Callable[[], None] = lambda: None
     marks: tuple[pytest.MarkDecorator, ...] = ()
+    #: So many members of a group can have events of one type at once, where that is limited.
+    shares: int | None = None
 
 
 def _empty_redis() -> None:
@@ -76,7 +78,8 @@ ENTRIES: dict[str, Entry] = {
     "rabbitmq": Entry(rabbitmq.config, reset=rabbitmq.reset, marks=(pytest.mark.rabbitmq,)),
     "nats": Entry(nats.config, reset=nats.reset, marks=(pytest.mark.nats,)),
     "kafka": Entry(
-        kafka.config, reset=kafka.reset, marks=(pytest.mark.kafka, pytest.mark.preview)
+        kafka.config, reset=kafka.reset, marks=(pytest.mark.kafka, pytest.mark.preview),
+        shares=kafka.PARTITIONS,
     ),
 }
 
@@ -93,6 +96,7 @@ class Target:
         self.name = name
         self.capabilities = capabilities(name)
         self._entry = ENTRIES[name]
+        self.shares = self._entry.shares
         self._entry.reset()
         self._folder = folder
         self._buses: list[EventBus] = []
