@@ -260,14 +260,16 @@ class MemoryConsumer:
     ) -> list[tuple[SubscriptionId, list[Delivery]]]:
         deadline = monotonic() + timeout
         with self._lock:
-            while True:
+            # Whoever wakes may do so because a member that is asked for here is cancelled.
+            while not self._woken:
                 wake_at = self._move_due(budgets)
                 fetched = self._take(budgets)
                 pause = min(deadline, wake_at) - monotonic()
-                if fetched or self._woken or monotonic() >= deadline:
-                    self._woken = False
+                if fetched or monotonic() >= deadline:
                     return fetched
                 self._wait(pause)
+            self._woken = False
+            return []
 
     def _take(
         self, budgets: Mapping[SubscriptionId, Budget]

@@ -210,6 +210,15 @@ def test_a_fetch_ends_when_it_is_woken_and_a_wake_before_it_counts(consumer):
     assert time.monotonic() - begun < 10
 
 
+def test_what_is_published_after_a_wake_is_not_for_the_fetch_that_it_ends(transport, consumer):
+    """The member that it was for may be cancelled by then."""
+    consumer.wake()
+    publish(transport, 1)
+
+    assert fetch(consumer, timeout=5.0) == []
+    assert len(fetch(consumer)) == 1
+
+
 def test_a_fetch_ends_with_the_first_event(transport, consumer):
     threading.Timer(0.05, publish, (transport, 1)).start()
     begun = time.monotonic()
