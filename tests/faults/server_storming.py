@@ -25,6 +25,8 @@ PAUSE = (0.5, 3.0)
 MEMBERS, PUBLISHERS = 3, 2
 #: Events of a publisher between two pauses (see `publisher`).
 BATCH = 50
+#: Seconds that a handler takes: so long that a kill mostly meets some that run.
+WORK = 0.05
 
 
 class Faults(NamedTuple):
@@ -67,7 +69,7 @@ def server_storm(
         for _ in range(PUBLISHERS):
             run.publisher(
                 "--count", events // PUBLISHERS, "--seed", chance.randrange(1 << 30),
-                "--seconds", 0.01, "--pause", faults.seconds / batches, "--unmixed",
+                "--seconds", WORK, "--pause", faults.seconds / batches, "--unmixed",
             )
         for name in faults.shuffled(chance):
             time.sleep(chance.uniform(*PAUSE))
