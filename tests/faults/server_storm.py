@@ -21,9 +21,13 @@ from tests.transports.kafka_server import BusKafka
 from . import summary
 from .brokers import Place
 from .checker.report import Report
+from .checker.rules import Rules
+from .kinds import KINDS
 from .pages import server_page
 from .server_storming import RULES, Faults, server_storm
 
+#: Seconds from the end of the last session of a dead member to the first event.
+JOINING = 3.0
 FAULTS = (
     "{{kills}} members killed; server killed {0.server_kills} times, restarted {0.restarts} times,"
     " stood still for {0.pause:.0f} s, away for {0.outage:.0f} s"
@@ -49,11 +53,7 @@ SERVERS = {
 def main() -> int:
     options = _arguments()
     master = options.seed if options.seed is not None else random.randrange(1_000_000)
-    kind = SERVERS[options.transport]
-    able = capabilities(options.transport)
-    # What is done waits for company before it is settled.
-    window = 2.5 * able.settle_interval
-    rules = replace(RULES, leases=able.receipts_survive, settle_window=window)
+    kind, rules = SERVERS[options.transport], _rules(options.transport)
     rows, version = [], ""
     for seed in range(master, master + options.runs):
         folder = Path(tempfile.mkdtemp(prefix=f"storm-{seed}-", dir=options.folder))
@@ -71,6 +71,19 @@ def main() -> int:
         target.write_text(server_page(options.transport, broker, Faults(), rows), "utf-8")
         summary.record(options.transport, broker, FAULTS.format(Faults()), rows)
     return int(any(report.violations for _, report in rows))
+
+
+def _rules(transport: str) -> Rules:
+    able = capabilities(transport)
+    # What is done waits for company before it is settled.
+    window = 2.5 * able.settle_interval
+    rules = replace(RULES, leases=able.receipts_survive, settle_window=window)
+    if session := KINDS[transport].session:
+        # No lease: whoever is dead for a session is, and a second one may follow.
+        return replace(
+            rules, session=session, take_over=session + JOINING, recovery=2 * session + JOINING
+        )
+    return rules
 
 
 def _keep_if_broken(report: Report, folder: Path) -> None:

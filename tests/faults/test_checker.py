@@ -236,6 +236,32 @@ def test_an_outage_after_the_other_takes_nothing_from_the_time_to_recover(story)
     assert story.broken(recovery=1.0) == {"I6"}
 
 
+def test_a_group_of_sessions_begins_to_wait_anew_with_each_death(story):
+    story.publish("a")
+    story.fault(steps.FAULT_ON, "restart")
+    story.fault(steps.FAULT_OFF, "restart", after=3.0)
+    for number in range(3):
+        story.fault(steps.KILL, f"m{number}", after=4.0)
+    story.time += 5.0
+    story.handle("a")
+    assert story.broken(recovery=6.0) == {"I6"}
+    assert story.broken(recovery=6.0, session=1.0) == set()
+    assert story.broken(recovery=4.5, session=1.0) == {"I6"}
+
+
+def test_a_start_of_its_broker_gives_a_dead_member_a_session_more(story):
+    story.publish("a")
+    story.start("a", "m1")
+    story.fault(steps.KILL, "m1")
+    story.fault(steps.FAULT_ON, "restart", after=4.0)
+    story.fault(steps.FAULT_OFF, "restart", after=1.0)
+    story.time += 9.0
+    story.handle("a", "m2")
+    assert story.broken(take_over=6.0) == {"I6"}
+    assert story.broken(take_over=6.0, session=4.0) == set()
+    assert story.broken(take_over=6.0, session=2.0) == {"I6"}
+
+
 def test_health_must_notice_an_outage(story):
     outage(story, seconds=20.0, back_after=0.1, states=False)
     assert story.broken(detection=15.0) == {"I10"}

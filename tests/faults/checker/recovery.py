@@ -36,13 +36,29 @@ def recovers(history: History, rules: Rules) -> Iterator[Violation]:
     yield from _take_over(history, rules)
     for outage in outages(history):
         first = next((run.start for run in history.runs if run.start >= outage.end), None)
-        served = None if first is None else _served(history, outage.end, first)
-        if served is None or served > rules.recovery:
-            took = "never" if served is None else f"after {served:.1f} s"
+        waited = None if first is None else _waited(history, rules, outage.end, first)
+        if waited is None or waited > rules.recovery:
+            took = "never" if waited is None else f"after {waited:.1f} s"
             yield Violation("I6", f"handling went on {took} when {outage.name} was over")
     for line in history.of[steps.DRAINED]:
         if line.number > rules.drain:
             yield Violation("I6", f"the rest took {line.number:.1f} s, not {rules.drain} s")
+
+
+def _waited(history: History, rules: Rules, begin: float, end: float) -> float:
+    """Seconds in which handling could have gone on."""
+    return (_calm if rules.session else _served)(history, begin, end)
+
+
+def _calm(history: History, begin: float, end: float) -> float:
+    """The longest time with a broker in which nobody died: a group of sessions that waits for a
+    dead member begins to wait anew with each further one, and with each start of its broker."""
+    longest, since = 0.0, begin
+    for away, back in _disturbances(history):
+        if begin < away < end:
+            longest = max(longest, away - since)
+            since = max(since, back)
+    return max(longest, end - since)
 
 
 def _served(history: History, begin: float, end: float) -> float:
@@ -75,15 +91,22 @@ def _latest(history: History, rules: Rules, kill: Fault) -> float:
     """When what a killed member ran must have begun at a peer.
 
     A group that waits for a dead member takes all who wait with it for alive, and gives them a
-    whole session from then on: also those who have died meanwhile.
+    whole session from then on: also those who have died meanwhile. So does a broker that starts.
     """
     latest = kill.at + rules.take_over
+    if not rules.session:
+        return latest
     longer = rules.take_over + rules.session
-    others = (f for f in history.faults if f.kind == steps.KILL and f is not kill)
-    for other in sorted(fault.at for fault in others if rules.session):
-        if kill.at - longer <= other <= latest:
-            latest = max(kill.at, other) + longer
+    for begin, end in _disturbances(history):
+        if begin <= latest and end >= kill.at - longer and begin != kill.at:
+            latest = max(latest, max(kill.at, end) + longer)
     return latest
+
+
+def _disturbances(history: History) -> list[tuple[float, float]]:
+    """Deaths, which take no time, and outages."""
+    deaths = [(fault.at, fault.at) for fault in history.faults if fault.kind == steps.KILL]
+    return sorted([*deaths, *((outage.begin, outage.end) for outage in outages(history))])
 
 
 def truthful(history: History, rules: Rules) -> Iterator[Violation]:
