@@ -40,6 +40,12 @@ class Batch:
         self.unsent: set[int] = set(range(size))
         self.offset = -1
 
+    @property
+    def never_sent(self) -> bool:
+        """Whether all of it was taken back from the client's own queue."""
+        codes = {error.code() for error in self.errors.values()}
+        return not self.left and codes == {KafkaError._PURGE_QUEUE} and self.offset < 0
+
     def told(self, number: int, error: KafkaError | None, message: Message) -> None:
         """Called by the client; must not raise."""
         self.left -= 1
@@ -102,18 +108,20 @@ class Producing:
                 self._produce(producer, message, partial(batch.told, number), deadline)
             while batch.left and monotonic() < deadline:
                 producer.poll(min(SLICE, max(0.0, deadline - monotonic())))
-                self._check(begun)
+                self._check(begun, batch)
         finally:
             self._lock.release()
         if batch.left < len(messages) - len(batch.errors):
             self._trouble.works()
         return batch
 
-    def _check(self, begun: float) -> None:
+    def _check(self, begun: float, batch: Batch) -> None:
         try:
             self._trouble.check(begun)
-        except Exception:
+        except TransportError as error:
+            # What was on its way by then may have arrived.
             self._drop()
+            error.outcome = "failed" if batch.never_sent else "unknown"
             raise
 
     def _drop(self) -> None:

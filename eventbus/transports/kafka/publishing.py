@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
+from typing import NoReturn
 
 from confluent_kafka import KafkaError
 
@@ -48,13 +49,18 @@ class Publishing:
                 Outgoing(r.topic, r.data, r.key, frames.headers(r))
                 for r in map(records.__getitem__, left)
             ]
-            batch = self._producing.send(messages, max(0.0, deadline - monotonic()))
+            try:
+                batch = self._producing.send(messages, max(0.0, deadline - monotonic()))
+            except TransportError:
+                if not stored:
+                    raise
+                self._raise({}, stored, unsure=True)
             failed = {left[number]: error for number, error in batch.errors.items()}
             unsure = {left[number] for number in batch.unsent}
             stored += [n for n in left if n not in failed and n not in unsure]
             missing = [n for n, error in failed.items() if error.code() in MISSING]
             if unsure or len(missing) < len(failed) or monotonic() >= deadline:
-                self._raise(failed, stored)
+                self._raise(failed, stored, bool(unsure))
             left = missing
             self._known.difference_update(records[n].topic for n in missing)
 
@@ -73,17 +79,19 @@ class Publishing:
             except TransportError:
                 if not stored:
                     raise
-                self._raise({}, stored)
+                self._raise({}, stored, unsure=False)
             self._known.add(topic)
 
-    def _raise(self, failed: dict[int, KafkaError], stored: Sequence[int]) -> None:
+    def _raise(
+        self, failed: dict[int, KafkaError], stored: Sequence[int], unsure: bool
+    ) -> NoReturn:
         prefix = 0
         safe = set(stored)
         while prefix in safe:
             prefix += 1
         # Behind the first that is not stored others may be.
         refused = all(error.code() in _REFUSED for error in failed.values())
-        certain = failed and refused and len(safe) == prefix
+        certain = failed and refused and not unsure and len(safe) == prefix
         outcome = "failed" if certain else "unknown"
         first = next(iter(failed.values()), None)
         error = self._producing.late() if first is None else translate(first, self._name, outcome)  # type: ignore[arg-type]

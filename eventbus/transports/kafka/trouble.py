@@ -22,6 +22,9 @@ MOST, WINDOW = 10, 10.0
 #: not speak its protocol. Nothing else tells.
 _HUNG_UP, OFTEN = "Disconnected", 3
 
+#: In an error of a handshake in whose middle the broker went away, which the client calls refused.
+BROKEN_OFF = "Local: Broker transport failure"
+
 #: Seconds for an operation of a client that was refused before.
 GRACE = 2.0
 
@@ -55,7 +58,8 @@ class Trouble:
 
     def _error(self, error: KafkaError) -> None:
         code = error.code()
-        if code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED):
+        refused = code in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
+        if refused and BROKEN_OFF not in str(error.str()):
             self._denied, self._denied_at = error, monotonic()
         elif code == KafkaError._ALL_BROKERS_DOWN:
             self.silent()

@@ -1,0 +1,142 @@
+"""Kafka without a broker: what is said of events whose client is given up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from eventbus import AuthenticationError, KafkaConfig, TransportError, TransportUnavailable
+from eventbus.transports.base import Record, Settings
+from eventbus.transports.kafka import clients
+from eventbus.transports.kafka.options import Options
+from eventbus.transports.kafka.producing import Batch, Outgoing, Producing
+from eventbus.transports.kafka.publishing import Publishing
+from eventbus.transports.kafka.trouble import BROKEN_OFF, Trouble
+
+DENIED = KafkaError(KafkaError._AUTHENTICATION, "SASL authentication error: not you")
+MESSAGES = [Outgoing("job", b"1"), Outgoing("job", b"2")]
+
+
+class Message:
+    def offset(self) -> int:
+        return 7
+
+
+class Client:
+    """A producer that sends so many messages, is then refused, and purges the rest."""
+
+    def __init__(self, sent: int, stored: int, trouble: Trouble) -> None:
+        self.sent, self.stored, self._trouble = sent, stored, trouble
+        self.told: list[Any] = []
+
+    def produce(self, *arguments: Any, on_delivery: Any, **more: Any) -> None:
+        self.told.append(on_delivery)
+
+    def poll(self, timeout: float) -> int:
+        if self.told and timeout > 0:
+            for told in self.told[: self.stored]:
+                told(None, Message())
+            self._trouble._error(DENIED)
+        return 0
+
+    def purge(self) -> None:
+        for number, told in enumerate(self.told[self.stored :], self.stored):
+            code = KafkaError._PURGE_INFLIGHT if number < self.sent else KafkaError._PURGE_QUEUE
+            told(KafkaError(code), None)
+
+
+@pytest.fixture
+def options() -> Options:
+    settings = Settings(prefix="", lease=30.0, retention=1.0, publish_timeout=1.0)
+    return Options(KafkaConfig(brokers=["127.0.0.1:1"]), settings)
+
+
+def producing(
+    options: Options, monkeypatch: pytest.MonkeyPatch, *, sent: int, stored: int
+) -> Producing:
+    monkeypatch.setattr(
+        clients, "make", lambda kind, settings, trouble: Client(sent, stored, trouble)
+    )
+    return Producing(options)
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored", "outcome"),
+    [(0, 0, "failed"), (1, 0, "unknown"), (2, 0, "unknown"), (1, 1, "unknown")],
+)
+def test_only_what_was_never_sent_has_failed(
+    options: Options, monkeypatch: pytest.MonkeyPatch, sent: int, stored: int, outcome: str
+) -> None:
+    writer = producing(options, monkeypatch, sent=sent, stored=stored)
+
+    with pytest.raises(AuthenticationError) as caught:
+        writer.send(MESSAGES, 1.0)
+
+    assert caught.value.outcome == outcome
+
+
+class Catalogue:
+    def ensure(self, *arguments: Any) -> None:
+        pass
+
+
+class Writes:
+    """Answers each `send` in turn: per message an error, `None` if stored, `...` if untold."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+
+    def warm_up(self) -> None:
+        pass
+
+    def late(self) -> TransportUnavailable:
+        return TransportUnavailable("late", outcome="unknown")
+
+    def send(self, messages: Any, timeout: float) -> Any:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        batch = Batch(len(messages))
+        for number, error in enumerate(answer):
+            if error is not ...:
+                batch.told(number, error, Message())  # type: ignore[arg-type]
+        return batch
+
+
+MISSING = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome", "stored"),
+    [
+        # Next to what has no topic, something that nobody knows of.
+        (([MISSING, ...],), "unknown", 0),
+        (([..., MISSING],), "unknown", 0),
+        # Stored, and the rest, for which a topic was made, is given up.
+        (([None, MISSING], TransportUnavailable("gone")), "unknown", 1),
+        ((TransportUnavailable("gone", outcome="failed"),), "failed", 0),
+    ],
+)
+def test_what_may_have_arrived_has_not_failed(answers: Any, outcome: str, stored: int) -> None:
+    publishing = Publishing(Writes(*answers), Catalogue(), print, "kafka")  # type: ignore[arg-type]
+    records = [Record(f"{number}", "job", b"{}") for number in range(2)]
+
+    with pytest.raises(TransportError) as caught:
+        publishing.publish(records, 1.0)
+
+    assert caught.value.outcome == outcome
+    assert getattr(caught.value, "stored", 0) == stored
+
+
+def test_a_handshake_that_breaks_off_is_no_refusal() -> None:
+    trouble = Trouble("kafka")
+    text = f"SASL PLAIN mechanism handshake failed: {BROKEN_OFF}: broker's mechanisms: PLAIN"
+    trouble._error(KafkaError(KafkaError._AUTHENTICATION, text))
+    trouble.check()
+    assert "handshake failed" in trouble.explain("no answer")
+
+    trouble._error(DENIED)
+    with pytest.raises(AuthenticationError):
+        trouble.check()
