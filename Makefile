@@ -70,12 +70,9 @@ demo: $(VENV)/.installed-$(demo_extras) ## Sign-up demo with Flask (URL=redis://
 docs: venv ## Build the documentation into docs/_build
 	$(bin)/sphinx-build -W --keep-going -n -b html docs docs/_build
 
-# The storm of one transport; of all of them, one after the other, if none is named.
-storm := $(if $(TRANSPORT),$(or $(and $(filter memory,$(TRANSPORT)),alone_storm),$(and $(filter sqlite,$(TRANSPORT)),storm),server_storm --transport $(TRANSPORT)),all_storms)
-
 .PHONY: storm
 storm: venv ## Kill members and servers for most of an hour, and write docs/reliability (TRANSPORT=redis)
-	$(bin)/python -m tests.faults.$(storm)
+	$(bin)/python -m tests.faults.all_storms $(TRANSPORT)
 
 .PHONY: bench
 bench: venv ## Measure throughput and latency (TRANSPORT=redis for one of them)

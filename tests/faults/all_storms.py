@@ -1,8 +1,9 @@
-"""`python -m tests.faults.all_storms`: one storm after the other on each transport, and a table of
-all; exit code 1 if any invariant broke anywhere."""
+"""`python -m tests.faults.all_storms [transport ...]`: one storm after the other, of all if none is
+named, and the table of all; exit code 1 if any invariant broke anywhere."""
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 
@@ -12,7 +13,12 @@ MODULES = {"memory": ["alone_storm"], "sqlite": ["storm"]}
 
 
 def main() -> int:
-    failed = [name for name in summary.ORDER if not _storm(name)]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("transports", nargs="*", metavar="transport", help=", ".join(summary.ORDER))
+    names = parser.parse_args().transports or summary.ORDER
+    if unknown := set(names) - set(summary.ORDER):
+        parser.error(f"no transport: {', '.join(sorted(unknown))}")
+    failed = [name for name in names if not _storm(name)]
     print(summary.table([*summary.read().values()]))
     if failed:
         print(f"broken or not run: {', '.join(failed)}", file=sys.stderr)

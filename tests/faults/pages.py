@@ -7,11 +7,12 @@ import platform
 import sqlite3
 from collections.abc import Sequence
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import eventbus
 
 from .checker.report import Report
+from .storm_command import Runs
 
 COLUMNS = (
     "seed", "kills", "events", "lost", "invented", "interrupted", "duplicates", "bound",
@@ -30,10 +31,7 @@ the columns mean.
 * {kills} kills, {events} events: **{lost} lost, {invented} invented**, {duplicates} handled again
   ({share:.2%})
 {confidence}
-.. list-table::
-   :header-rows: 1
-
-{rows}
+{table}
 {violations}"""
 
 CONFIDENCE = """\
@@ -42,23 +40,13 @@ CONFIDENCE = """\
 """
 
 
-def page(transport: str, runs: Sequence[tuple[int, Report]]) -> str:
+def page(transport: str, runs: Runs) -> str:
     """The page, every run listed, also those that failed."""
-    title = f"Storm: {transport}"
-    reports = [report for _, report in runs]
-    totals = {
-        name: sum(getattr(report, name) for report in reports)
-        for name in ("kills", "events", "lost", "invented", "duplicates")
-    }
-    return TEMPLATE.format(
-        title=title, line="=" * len(title), transport=transport, date=date.today().isoformat(),
-        version=eventbus.__version__, python=platform.python_version(),
-        broker=broker(transport), cores=os.cpu_count(),
-        share=totals["duplicates"] / max(1, totals["events"]),
-        confidence=CONFIDENCE.format(**totals, chance=3 / max(1, totals["kills"]))
-        if not totals["lost"] else "",
-        rows="\n".join([_row(COLUMNS), *(_row(_cells(*run)) for run in runs)]),
-        violations=_violations(runs), **totals,
+    kills, lost = _total(runs, "kills"), _total(runs, "lost")
+    share = _total(runs, "duplicates") / max(1, _total(runs, "events"))
+    confidence = CONFIDENCE.format(kills=kills, chance=3 / max(1, kills)) if not lost else ""
+    return _filled(
+        TEMPLATE, transport, runs, broker=broker(transport), share=share, confidence=confidence
     )
 
 
@@ -77,29 +65,13 @@ members.
 * {kills} member kills, {events} events: **{lost} lost, {invented} invented**, {duplicates} handled
   again
 
-.. list-table::
-   :header-rows: 1
-
-{rows}
+{table}
 {violations}"""
 
 
-def server_page(
-    transport: str, broker: str, faults: NamedTuple, runs: Sequence[tuple[int, Report]]
-) -> str:
+def server_page(transport: str, broker: str, faults: NamedTuple, runs: Runs) -> str:
     """The page of a storm in which the server is hurt, too."""
-    title = f"Storm: {transport}"
-    totals = {
-        name: sum(getattr(report, name) for _, report in runs)
-        for name in ("kills", "events", "lost", "invented", "duplicates")
-    }
-    return SERVER_TEMPLATE.format(
-        title=title, line="=" * len(title), transport=transport, faults=faults, broker=broker,
-        date=date.today().isoformat(), version=eventbus.__version__,
-        python=platform.python_version(), cores=os.cpu_count(),
-        rows="\n".join([_row(COLUMNS), *(_row(_cells(*run)) for run in runs)]),
-        violations=_violations(runs), **totals,
-    )
+    return _filled(SERVER_TEMPLATE, transport, runs, broker=broker, faults=faults)
 
 
 ALONE_TEMPLATE = """\
@@ -115,30 +87,33 @@ of :doc:`index`; nobody is killed.
 * {leaves} departures, {events} events: **{lost} lost, {invented} invented**, {duplicates} handled
   again
 
-.. list-table::
-   :header-rows: 1
-
-{rows}
+{table}
 {violations}"""
 
 
-def alone_page(transport: str, leaves: int, runs: Sequence[tuple[int, Report]]) -> str:
+def alone_page(transport: str, leaves: int, runs: Runs) -> str:
     """The page of a storm in one process."""
+    return _filled(ALONE_TEMPLATE, transport, runs, leaves=leaves)
+
+
+def _filled(template: str, transport: str, runs: Runs, **more: Any) -> str:
     title = f"Storm: {transport}"
     totals = {
-        name: sum(getattr(report, name) for _, report in runs)
-        for name in ("events", "lost", "invented", "duplicates")
+        name: _total(runs, name) for name in ("kills", "events", "lost", "invented", "duplicates")
     }
-    return ALONE_TEMPLATE.format(
-        title=title, line="=" * len(title), transport=transport, leaves=leaves,
-        date=date.today().isoformat(), version=eventbus.__version__,
-        python=platform.python_version(), cores=os.cpu_count(),
-        rows="\n".join([_row(COLUMNS), *(_row(_cells(*run)) for run in runs)]),
-        violations=_violations(runs), **totals,
+    return template.format(
+        title=title, line="=" * len(title), transport=transport, date=date.today().isoformat(),
+        version=eventbus.__version__, python=platform.python_version(), cores=os.cpu_count(),
+        table=list_table(COLUMNS, [_cells(*run) for run in runs]), violations=_violations(runs),
+        **totals, **more,
     )
 
 
-def _violations(runs: Sequence[tuple[int, Report]]) -> str:
+def _total(runs: Runs, name: str) -> int:
+    return sum(getattr(report, name) for _, report in runs)
+
+
+def _violations(runs: Runs) -> str:
     """What broke, by seed: a run that failed stays visible."""
     found = [
         f"* {seed}: ``{str(one).splitlines()[0]}``"
@@ -153,6 +128,11 @@ def _cells(seed: int, report: Report) -> list[str]:
         "seconds": f"{report.seconds:.0f}",
     }
     return [str(figures[name]) for name in COLUMNS]
+
+
+def list_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of one line per cell, as reStructuredText."""
+    return "\n".join([".. list-table::", "   :header-rows: 1", "", *map(_row, (headings, *rows))])
 
 
 def _row(cells: Sequence[str]) -> str:

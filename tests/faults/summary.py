@@ -13,7 +13,8 @@ import msgspec
 
 import eventbus
 
-from .checker.report import Report
+from .pages import list_table
+from .storm_command import Runs
 
 PAGES = Path(__file__).parents[2] / "docs" / "reliability"
 #: What the table is made of, and the table: an inclusion, not a page of its own.
@@ -51,9 +52,7 @@ class Storm(msgspec.Struct):
     cores: int
 
 
-def record(
-    transport: str, broker: str, faults: str, runs: Sequence[tuple[int, Report]]
-) -> None:
+def record(transport: str, broker: str, faults: str, runs: Runs) -> None:
     """Put a storm in the place of the last one on the same transport.
 
     Args:
@@ -96,9 +95,8 @@ def read() -> dict[str, Storm]:
 
 def table(storms: Sequence[Storm]) -> str:
     """As reStructuredText."""
-    head = [".. list-table::", "   :header-rows: 1", ""]
-    lines = [*head, _row(HEADINGS), *(_row(_cells(storm)) for storm in storms)]
-    return "\n".join([*lines, "", *(f"* {run}" for run in sorted(set(map(_where, storms)))), ""])
+    lines = list_table(HEADINGS, [*map(_cells, storms)])
+    return "\n".join([lines, "", *(f"* {run}" for run in sorted(set(map(_where, storms)))), ""])
 
 
 def _where(storm: Storm) -> str:
@@ -114,8 +112,3 @@ def _cells(storm: Storm) -> list[str]:
         f"**{storm.lost}**", f"**{storm.invented}**", str(storm.duplicates), str(storm.bound),
         str(storm.violations), str(first) if first == last else f"{first} to {last}",
     ]
-
-
-def _row(cells: Sequence[str]) -> str:
-    first, *rest = cells
-    return "\n".join([f"   * - {first}", *(f"     - {cell}" for cell in rest)])
