@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..base import Budget
-from .window import Row
+from .window import Row, size_of
 
 
 class Purse:
-    """A budget that is being spent."""
+    """What is left of one."""
 
     def __init__(self, budget: Budget) -> None:
         self.count, size, self.handlers = budget
@@ -22,5 +22,5 @@ class Purse:
         self.size -= size
 
     def spend(self, rows: list[Row]) -> list[Row]:
-        self.pay(len(rows), sum(len(row[4]) for row in rows))
+        self.pay(len(rows), size_of(rows))
         return rows

@@ -40,7 +40,7 @@ class Log:
         rows: list[Row] = []
         if late := cursor.late():
             rows = self._late(link, cursor, late, count, size)
-        left, room = count - len(rows), size - sum(len(row[4]) for row in rows)
+        left, room = count - len(rows), size - size_of(rows)
         if left > 0 and room > 0:
             fresh, end = self._fresh(link, cursor, left, room)
             rows += fresh
@@ -75,7 +75,7 @@ class Log:
             bounds = [*self._values, *bounds]
         values = [*bounds, *(self._values if self._selective else ()), count]
         rows = _within(link, sql, values, size)
-        if len(rows) == count or sum(len(row[4]) for row in rows) >= size:
+        if len(rows) == count or size_of(rows) >= size:
             return rows, Place(*rows[-1][:2])
         return rows, self._looked(link, range_, bounds) if self._selective else None
 
@@ -112,17 +112,13 @@ class Log:
             )
             values = [list(seen.open), *self._values, count, *values]
         both = " UNION ALL ".join(f"({part})" for part in parts)
-        rows = link.rows(
-            "SELECT xid, id, topic, key, data, (SELECT pg_current_snapshot()::text) FROM"
-            " (SELECT *, sum(octet_length(data)) OVER (ORDER BY xid, id ROWS UNBOUNDED PRECEDING)"
-            f" AS total FROM ({both}) AS b ORDER BY xid, id LIMIT %s) AS w"
-            " WHERE total - octet_length(data) < %s", [*values, count, size],
-        )
+        sql = f"SELECT * FROM ({both}) AS b ORDER BY xid, id LIMIT %s"
+        rows = _within(link, sql, [*values, count], size, ", (SELECT pg_current_snapshot()::text)")
         if not rows:
             return Found([], Cursor(seen))
         now = Snapshot.parse(rows[0][5])
-        found = [row[:5] for row in rows]
-        if len(found) < count and sum(len(row[4]) for row in found) < size:
+        found: list[Row] = [row[:5] for row in rows]
+        if len(found) < count and size_of(found) < size:
             return Found(found, Cursor(now))
         return Found(found, Cursor(seen, now, Place(*found[-1][:2])))
 
@@ -163,10 +159,17 @@ class Log:
         return [(prefix + text, [*self._values, *bounds]) for text, bounds in parts]
 
 
-def _within(link: Link, sql: str, values: list[Any], size: int) -> list[Row]:
+def size_of(rows: list[Row]) -> int:
+    """Bytes of events."""
+    return sum([len(row[4]) for row in rows])
+
+
+def _within(
+    link: Link, sql: str, values: list[Any], size: int, more: str = ""
+) -> list[Any]:
     """The rows before which fewer than `size` bytes come: the first one always."""
     cut = (
-        f"SELECT xid, id, topic, key, data FROM (SELECT *, sum(octet_length(data)) OVER"
+        f"SELECT xid, id, topic, key, data{more} FROM (SELECT *, sum(octet_length(data)) OVER"
         f" (ROWS UNBOUNDED PRECEDING) AS total FROM ({sql}) AS q) AS w"
         " WHERE total - octet_length(data) < %s"
     )
