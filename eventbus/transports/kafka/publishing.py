@@ -44,17 +44,15 @@ class Publishing:
         stored: list[int] = []
         left = list(range(len(records)))
         while left:
-            self._make_topics(records, left, stored, deadline)
-            messages = [
-                Outgoing(r.topic, r.data, r.key, frames.headers(r))
-                for r in map(records.__getitem__, left)
-            ]
+            rest = [records[number] for number in left]
             try:
+                self._make_topics(rest, deadline)
+                messages = [Outgoing(r.topic, r.data, r.key, frames.headers(r)) for r in rest]
                 batch = self._producing.send(messages, max(0.0, deadline - monotonic()))
             except TransportError:
                 if not stored:
                     raise
-                self._raise({}, stored, unsure=True)
+                self._raise({}, stored)
             failed = {left[number]: error for number, error in batch.errors.items()}
             unsure = {left[number] for number in batch.unsent}
             stored += [n for n in left if n not in failed and n not in unsure]
@@ -64,26 +62,16 @@ class Publishing:
             left = missing
             self._known.difference_update(records[n].topic for n in missing)
 
-    def _make_topics(
-        self, records: Sequence[Record], left: Sequence[int], stored: Sequence[int],
-        deadline: float,
-    ) -> None:
-        for number in left:
-            topic = records[number].topic
-            if topic in self._known:
-                continue
-            self._producing.warm_up()
-            try:
+    def _make_topics(self, records: Sequence[Record], deadline: float) -> None:
+        for topic in dict.fromkeys(record.topic for record in records):
+            if topic not in self._known:
+                self._producing.warm_up()
                 seconds = max(0.0, deadline - monotonic())
                 self._catalogue.ensure(topic, partial(self._hint, deadline=deadline), seconds)
-            except TransportError:
-                if not stored:
-                    raise
-                self._raise({}, stored, unsure=False)
-            self._known.add(topic)
+                self._known.add(topic)
 
     def _raise(
-        self, failed: dict[int, KafkaError], stored: Sequence[int], unsure: bool
+        self, failed: dict[int, KafkaError], stored: Sequence[int], unsure: bool = False
     ) -> NoReturn:
         prefix = 0
         safe = set(stored)
