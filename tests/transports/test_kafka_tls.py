@@ -9,17 +9,12 @@ import pytest
 
 from eventbus import ConfigurationError, EventBus, KafkaConfig, TransportError
 from tests.conformance.target import Received
-from tests.servers import Certificates, Kafka, make_certificates
+from tests.servers import Certificates, Kafka
 
 pytestmark = [pytest.mark.kafka, pytest.mark.preview]
 
 PASSWORD = "s3cret/with@signs"
 LOGIN = {"username": "bus", "password": PASSWORD}
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")

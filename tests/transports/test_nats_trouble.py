@@ -25,7 +25,7 @@ from eventbus import (
 from eventbus.transports.base import Settlement, SubscriptionId
 from tests.conformance.target import Received, wait_for
 from tests.faults.proxy import Proxy
-from tests.servers import Certificates, Nats, make_certificates
+from tests.servers import Certificates, Nats
 from tests.transports import nats_streams
 from tests.transports.nats_servers import Deaf, accounts, nkey
 
@@ -150,11 +150,6 @@ def test_a_missing_package_for_keys_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 # -- TLS -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")

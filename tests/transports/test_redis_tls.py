@@ -9,14 +9,9 @@ import pytest
 
 from eventbus import EventBus, PublishError
 from tests.conformance.target import Received
-from tests.servers import Certificates, Redis, make_certificates
+from tests.servers import Certificates, Redis
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")

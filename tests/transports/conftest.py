@@ -1,0 +1,13 @@
+"""What the tests of several transports share."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.servers import Certificates, make_certificates
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """For a server, and of who has signed it."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
