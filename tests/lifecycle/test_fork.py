@@ -12,7 +12,7 @@ from tests.lifecycle.scripts import ROOT, run
 from tests.lifecycle.waiting import Received
 
 QUIET = """
-    import os, sys, threading, time, warnings
+    import os, signal, sys, threading, time, warnings
     warnings.simplefilter("ignore", DeprecationWarning)
     from eventbus import BusClosedError, EventBus
     bus = EventBus(sys.argv[1], group="g", environ={})
@@ -317,6 +317,41 @@ def test_no_client_of_the_parent_is_finalized_in_the_child(sqlite_url):
         sqlite_url,
     )
     assert (result.stdout, result.stderr) == ("True\n", "")
+
+
+def test_a_child_forked_while_others_open_and_close_the_file_publishes(sqlite_url):
+    """SQLite has locks for the whole process; a child would wait for them for ever."""
+    result = run(
+        forking(
+            """
+            over = threading.Event()
+
+            def open_and_close():
+                while not over.is_set():
+                    with EventBus(sys.argv[1], group="other", environ={}) as other:
+                        other.publish("a.c")
+
+            bus.publish("a.b", "parent")
+            threads = [threading.Thread(target=open_and_close) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            codes = set()
+            for n in range(100):
+                pid = os.fork()
+                if pid == 0:
+                    signal.alarm(10)
+                    bus.publish("a.b", n)
+                    os._exit(0)
+                codes.add(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            over.set()
+            for thread in threads:
+                thread.join()
+            print(codes, bus.close())
+            """
+        ),
+        sqlite_url,
+    )
+    assert (result.stdout, result.stderr) == ("{0} True\n", "")
 
 
 MODULE = """

@@ -12,14 +12,13 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import RLock
 from time import monotonic, sleep
 from typing import Literal
-from weakref import WeakSet
 
 from ..._lock import OwnedLock
 from ...errors import TopologyError, TransportError, TransportUnavailable
 from .checkpoint import Checkpointer
+from .forking import Guard
 from .schema import MIGRATIONS, check_version, migrate, version_of
 
 #: Seconds a write transaction of the consumer or of maintenance waits for its turn.
@@ -36,51 +35,7 @@ _BLANKS = re.compile(r"\\([0-7]{3})")
 
 #: One writer at a time per file and process: cheaper and fairer than SQLite's busy loop.
 _writers: dict[str, OwnedLock] = {}
-#: Seconds that a fork waits for those who use a connection.
-FORK_WAIT = 5.0
-
-
-class _Fork:
-    """Nobody forks while a thread uses a connection.
-
-    SQLite's notes on its file locks would be copied into the child, which would take its
-    parent's lock for one of its own process for ever.
-    """
-
-    def __init__(self) -> None:
-        self.wanted = False
-        self.open: WeakSet[Database] = WeakSet()
-        self._held: list[Database] = []
-
-    def before(self) -> None:
-        # Locks are not fair: without the flag a busy thread would take its own again and again.
-        self.wanted = True
-        deadline = monotonic() + FORK_WAIT
-        for database in list(self.open):
-            if database.using.acquire(timeout=max(0.0, deadline - monotonic())):
-                self._held.append(database)
-
-    def after_in_parent(self) -> None:
-        while self._held:
-            self._held.pop().using.release()
-        self.wanted = False
-
-    def after_in_child(self) -> None:
-        # Not left to the child's end: SQLite's notes on a file are one for the whole process. A
-        # connection that the child opens would count on the locks in there, which it has not got,
-        # and the last process of all others would take the log away from under it.
-        while self._held:
-            self._held.pop().close()
-        self.open = WeakSet()
-        _writers.clear()
-        self.wanted = False
-
-
-_fork = _Fork()
-os.register_at_fork(
-    before=_fork.before, after_in_parent=_fork.after_in_parent,
-    after_in_child=_fork.after_in_child,
-)
+os.register_at_fork(after_in_child=_writers.clear)
 
 
 class Database:
@@ -95,20 +50,18 @@ class Database:
     def __init__(self, path: str, synchronous: Literal["FULL", "NORMAL"]) -> None:
         self.path = path
         self.writer = _writers.setdefault(path, OwnedLock())
-        self.using = RLock()
-        _fork.open.add(self)
+        self._guard = Guard()
         self._checkpointer = Checkpointer(path)
-        with translated(path):
-            _check_place(path)
-            self.connection = sqlite3.connect(
-                path, timeout=0, isolation_level=None, check_same_thread=False
-            )
         try:
-            with translated(path), self.use():
+            with translated(path), self._guard:
+                _check_place(path)
+                self.connection = self._guard.connection = sqlite3.connect(
+                    path, timeout=0, isolation_level=None, check_same_thread=False
+                )
                 self._set_up(synchronous)
                 self._identity = _identity(path)
         except BaseException:
-            self.connection.close()
+            self.close()
             raise
 
     def _set_up(self, synchronous: str) -> None:
@@ -140,9 +93,9 @@ class Database:
         version: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
         return version
 
-    def use(self) -> _Use:
+    def use(self) -> Guard:
         """Around every use of the connection: no fork happens meanwhile."""
-        return _Use(self)
+        return self._guard
 
     def write(self, timeout: float, size: int = 0) -> _Write:
         """A write transaction: commits at the end, rolls back on any error.
@@ -201,58 +154,30 @@ class Database:
                 return
 
     def close(self) -> None:
-        try:
-            self.connection.close()
-        except (sqlite3.Error, AttributeError):  # The latter: not even opened yet.
-            return
+        self._guard.close()
 
     def __del__(self) -> None:
         # On Python 3.13 nobody else closes a connection that was only dropped.
         self.close()
 
 
-# Classes with slots, for these two are on the path of each single publish.
-
-
-class _Use:
-    __slots__ = ("_database",)
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def __enter__(self) -> None:
-        using = self._database.using
-        nested = using._is_owned()  # type: ignore[attr-defined]
-        if _fork.wanted and not nested:
-            _wait_for_the_fork()
-        try:
-            using.acquire()
-        except BaseException:
-            # What a signal handler raises may come right after it was got.
-            if not nested and using._is_owned():  # type: ignore[attr-defined]
-                using.release()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self._database.using.release()
-
-
 class _Write:
-    __slots__ = ("_database", "_size", "_timeout", "_use")
+    # With slots, for it is on the path of each single publish.
+    __slots__ = ("_database", "_guard", "_size", "_timeout")
 
     def __init__(self, database: Database, timeout: float, size: int) -> None:
         self._database = database
         self._timeout = timeout
         self._size = size
-        self._use = _Use(database)
+        self._guard = database.use()
 
     def __enter__(self) -> sqlite3.Connection:
         # First `use`, then the writer's lock: whoever has the latter can always go on.
-        self._use.__enter__()
+        self._guard.__enter__()
         try:
             self._database.begin(self._timeout)
         except BaseException as error:
-            self._use.__exit__()
+            self._guard.__exit__()
             raise _translated(self._database.path, error) from error
         return self._database.connection
 
@@ -264,7 +189,7 @@ class _Write:
         except BaseException as failure:
             raise _translated(self._database.path, failure) from failure
         finally:
-            self._use.__exit__()
+            self._guard.__exit__()
         if isinstance(error, (sqlite3.Error, OSError)):
             raise _translate(self._database.path, error) from error
 
@@ -272,12 +197,6 @@ class _Write:
 def _translated(path: str, error: BaseException) -> BaseException:
     """The error to raise in place of this one."""
     return _translate(path, error) if isinstance(error, (sqlite3.Error, OSError)) else error
-
-
-def _wait_for_the_fork() -> None:
-    deadline = monotonic() + FORK_WAIT
-    while _fork.wanted and monotonic() < deadline:
-        sleep(BUSY_PAUSE[0])
 
 
 def _patiently(deadline: float, operation):  # type: ignore[no-untyped-def]

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from time import monotonic
 from typing import Any
@@ -30,6 +30,7 @@ from . import leases, retention
 from .consumer import SQLiteConsumer
 from .database import WRITE_TIMEOUT, Database, translated
 from .deadletters import SQLiteDeadLetters
+from .forking import Guard
 from .owners import Owner
 from .schema import MIGRATIONS, check_version, migrate, version_of
 from .settling import insert_parked, subscription_row
@@ -139,11 +140,8 @@ class SQLiteTransport:
     def _version(self) -> int:
         if self._main is not None:
             return len(MIGRATIONS)
-        reader = sqlite3.connect(self._path)
-        try:
+        with Guard(), closing(sqlite3.connect(self._path)) as reader:
             version = version_of(reader)
-        finally:
-            reader.close()
         check_version(version, self._path)
         return version
 
