@@ -76,6 +76,7 @@ class Admin:
         #: Clients that ask for what groups have committed, by group.
         self._onlookers: dict[str, Consumer] = {}
         self._lock = Lock()
+        self._closing = False
 
     def client(self) -> AdminClient:
         """Never replaced: to destroy one that another thread asks can abort the process."""
@@ -163,7 +164,7 @@ class Admin:
     def _waited_enough(self, begun: float, most: float = ANSWER_TIMEOUT) -> bool:
         """Where it is known that no broker answers, nobody has to wait for long to hear it."""
         patience = PATIENCE if self._trouble.hopeless else ANSWER_TIMEOUT
-        return monotonic() - begun >= min(patience, most)
+        return self._closing or monotonic() - begun >= min(patience, most)
 
     def topics(self, names: Collection[str]) -> dict[str, Topic]:
         """Those that there are."""
@@ -285,7 +286,6 @@ class Admin:
         left = list(places)
         found: dict[Place, int] = {}
         begun = monotonic()
-        deadline = begun + ANSWER_TIMEOUT
         while left:
             try:
                 led, leaderless = self._led(left)
@@ -296,12 +296,12 @@ class Admin:
                         raise KafkaException(answer.error)
             except KafkaException as error:
                 again = code_of(error) in LEADERLESS or code_of(error) in _LATE
-                if not again or monotonic() >= deadline:
+                if not again or self._waited_enough(begun):
                     raise self._translated(error) from None
                 self._glance(begun)
                 leaderless = [place for place in left if place not in found]
             left = leaderless
-            if left and monotonic() >= deadline:
+            if left and self._waited_enough(begun):
                 raise self._trouble.unavailable(f"{left[0]} has no leader")
             sleep(SOON if left else 0.0)
         return found
@@ -321,7 +321,7 @@ class Admin:
 
     def _ask_offsets(self, places: Iterable[Place], when: int) -> list[TopicPartition]:
         asked = [TopicPartition(*place, when) for place in places]
-        return self._asker().offsets_for_times(asked, timeout=ANSWER_TIMEOUT)
+        return self._asker().offsets_for_times(asked, timeout=PATIENCE)
 
     def _asker(self) -> Consumer:
         with self._lock:
@@ -386,6 +386,10 @@ class Admin:
             )
 
     # -- life --------------------------------------------------------------------------------
+
+    def give_up(self) -> None:
+        """Whoever waits for an answer hears within a second that there is none."""
+        self._closing = True
 
     def reset(self) -> AdminClient | None:
         """Forget the client; the next question makes another one."""

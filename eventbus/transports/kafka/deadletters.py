@@ -8,7 +8,7 @@ from threading import Lock
 from time import monotonic
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from ..base import DeadRecord
 from . import clients, frames, names
@@ -81,12 +81,10 @@ class KafkaDeadLetters:
             position = begin
             while position < end:
                 for message in _page(consumer):
-                    if (problem := message.error()) is not None:
-                        raise translate(problem, self._options.name)
-                    position = (message.offset() or 0) + 1
+                    position = _after(message, self._options.name)
                     deadline = monotonic() + ANSWER_TIMEOUT
-                    yield (message.key() or b"").decode("utf-8", "replace"), message
-                position = max(position, _position(consumer))
+                    if message.error() is None:
+                        yield (message.key() or b"").decode("utf-8", "replace"), message
                 trouble.check()
                 if monotonic() > deadline:
                     raise trouble.unavailable("dead letters could not be read in time")
@@ -120,13 +118,14 @@ def _page(consumer: Consumer) -> list[Message]:
     return [] if first is None else [first, *consumer.consume(PAGE - 1, 0)]
 
 
-def _position(consumer: Consumer) -> int:
-    """Past what compaction has taken away at the end, too."""
-    try:
-        (place,) = consumer.position([TopicPartition(*PLACE)])
-    except KafkaException:
-        return 0
-    return place.offset
+def _after(message: Message, name: str) -> int:
+    """The offset after it; the end that the client tells of is past what compaction took away."""
+    problem = message.error()
+    if problem is None:
+        return (message.offset() or 0) + 1
+    if problem.code() == KafkaError._PARTITION_EOF:
+        return message.offset() or 0
+    raise translate(problem, name)
 
 
 def _record(data: bytes | None) -> DeadRecord | None:

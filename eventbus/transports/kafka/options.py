@@ -93,10 +93,14 @@ class Options:
             "auto.offset.reset": "earliest",
         }
 
+    def follower(self) -> dict[str, Any]:
+        """For a client that reads by itself and wants to be told where the end is."""
+        return {**self.reader(), "enable.partition.eof": True}
+
     def pages(self) -> dict[str, Any]:
         """For a client that reads up to an end it knows, and begins again now and then."""
         # The last fetch of one reading waits as long, and the next reading for it.
-        return {**self.reader(), "fetch.wait.max.ms": 2}
+        return {**self.follower(), "fetch.wait.max.ms": 2}
 
     def admin(self) -> dict[str, Any]:
         return _of("admin", self.common())

@@ -14,7 +14,7 @@ from time import monotonic
 from uuid import uuid4
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ...errors import EventBusError, TransportError, TransportUnavailable
 from ..base import SubscriptionId
@@ -33,6 +33,11 @@ logger = logging.getLogger("eventbus.transport.kafka")
 REFRESH = 5.0
 #: Seconds that the thread waits for a record at once, and until it tries again what has failed.
 SLICE, AGAIN = 0.05, 0.5
+#: Seconds in which a client reads something of what is there, or is given up: after an outage
+#: one may wait for ever to hear whether its position is still right (librdkafka 2.16).
+STALLED = 2.0
+#: Seconds for the thread to end: it may wait for an answer, for at most one.
+FAREWELL = 1.5
 
 PLACE = (names.REGISTRY, 0)
 
@@ -80,6 +85,9 @@ class Registry:
         self.progress: dict[str, Progress | None] = {}
         self._position = 0
         self._end = 0
+        #: Somebody waits for what is before; when it was not reached yet, and something was read.
+        self._sought = 0
+        self._moved_at = 0.0
         self._topic: Topic | None = None
         self._made = False
         self._thread: Thread | None = None
@@ -163,6 +171,9 @@ class Registry:
     def _wait_for(self, position: int) -> None:
         deadline = monotonic() + ANSWER_TIMEOUT
         with self._changed:
+            if self._position >= self._sought:
+                self._moved_at = monotonic()
+            self._sought = max(self._sought, position)
             while self._position < position:
                 if self.error is not None and not isinstance(self.error, TransportUnavailable):
                     raise self.error
@@ -211,7 +222,7 @@ class Registry:
 
     def _follow(self) -> None:
         trouble = Trouble(self._options.name)
-        consumer = clients.make(Consumer, self._options.reader(), trouble)
+        consumer = clients.make(Consumer, self._options.follower(), trouble)
         try:
             consumer.assign([TopicPartition(names.REGISTRY, 0, 0)])
             self._begin()
@@ -221,6 +232,7 @@ class Registry:
                     self._apply(message)
                 trouble.check()
                 self._look_if_due()
+                self._notice_a_standstill()
         finally:
             consumer.close()
 
@@ -232,8 +244,15 @@ class Registry:
         if self._topic is None or end is None:
             raise TransportUnavailable(f"{names.REGISTRY} is not there yet")
         with self._changed:
-            self._reading, self._position, self._end = {}, 0, end
+            self._reading, self._position, self._end, self._sought = {}, 0, end, end
             self._caught_up()
+            self._moved_at = monotonic()
+
+    def _notice_a_standstill(self) -> None:
+        with self._changed:
+            stands = self._position < self._sought and monotonic() - self._moved_at > STALLED
+        if stands:
+            raise TransportUnavailable(f"{names.REGISTRY}: its reader stands still")
 
     def _caught_up(self) -> None:
         if self._position >= self._end:
@@ -260,21 +279,29 @@ class Registry:
             raise TransportUnavailable(f"{names.REGISTRY} was deleted")
 
     def _apply(self, message: Message) -> None:
-        if (problem := message.error()) is not None:
-            if problem.code() in MISSING:
-                self._catalogue.ensure_table(names.REGISTRY)
-            raise KafkaException(problem)
         offset = message.offset() or 0
+        if (problem := message.error()) is not None:
+            if problem.code() != KafkaError._PARTITION_EOF:
+                if problem.code() in MISSING:
+                    self._catalogue.ensure_table(names.REGISTRY)
+                raise KafkaException(problem)
+            # Past what is at the end and no record, too: compaction and transactions leave that.
+            self._move(max(self._position, offset))
+            return
         key = (message.key() or b"").decode("utf-8", "replace")
         with self._changed:
             if offset < self._position:
                 self._reading.clear()  # Another topic of the same name.
-            self._position = offset + 1
             self._change(key, message.value())
-            self._caught_up()
-            self._changed.notify_all()
+            self._move(offset + 1)
         if key.startswith("topic|") and key[6:] not in self._catalogue.topics:
             self._look_at = 0.0
+
+    def _move(self, position: int) -> None:
+        with self._changed:
+            self._position, self._moved_at = position, monotonic()
+            self._caught_up()
+            self._changed.notify_all()
 
     def _change(self, key: str, value: bytes | None) -> None:
         if key.startswith("done|"):
@@ -303,4 +330,4 @@ class Registry:
             thread = self._thread
             self._changed.notify_all()
         if thread is not None:
-            thread.join(1.0)
+            thread.join(FAREWELL)

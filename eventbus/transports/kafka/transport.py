@@ -195,6 +195,7 @@ class KafkaTransport:
         return [*doctor.findings(self._options, self._admin, self._catalogue, subscriptions)]
 
     def close(self) -> None:
+        self._admin.give_up()
         self._registry.close()
         self._producing.close()
         self.dead_letters.close()
