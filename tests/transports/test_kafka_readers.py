@@ -1,19 +1,21 @@
-"""What reads a topic up to an end that it knows: births, and dead letters."""
+"""Readers of topics: ends without a record, and clients that read no more."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from eventbus import Event, EventBus, KafkaConfig, Reject
 from eventbus.transports.base import Settings, SubscriptionId
-from eventbus.transports.kafka import KafkaTransport, names, registry
+from eventbus.transports.kafka import KafkaTransport, consumer, names, registry
+from eventbus.transports.kafka.admin import Admin
+from eventbus.transports.kafka.standstill import Standstill
 from tests.conformance import kafka
-from tests.conformance.target import wait_for
+from tests.conformance.target import Received, wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.preview]
 
@@ -31,6 +33,40 @@ def transport() -> Iterator[KafkaTransport]:
     made = KafkaTransport(KafkaConfig(brokers=kafka.brokers(), partitions=1), SETTINGS)
     yield made
     made.close()
+
+
+@pytest.fixture
+def bus() -> Iterator[EventBus]:
+    config = KafkaConfig(brokers=kafka.brokers(), partitions=1)
+    with EventBus(provider="kafka", kafka=config, group="g", environ={}) as made:
+        yield made
+
+
+class Client(Consumer):
+    """One that can be told to stand still."""
+
+    topic = ""
+
+    def poll(self, timeout: float = -1) -> Message | None:
+        if self.topic:
+            # Here: while another thread polls, it would never return.
+            self.pause([TopicPartition(self.topic, 0)])
+            self.topic = ""
+        return super().poll(timeout)
+
+
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> list[Client]:
+    """Those that are made from now on, of the registry and of members."""
+    made: list[Client] = []
+
+    def make(settings: dict[str, Any]) -> Client:
+        made.append(Client(settings))
+        return made[-1]
+
+    for module in (registry, consumer):
+        monkeypatch.setattr(module, "Consumer", make)
+    return made
 
 
 def reject(event: Event) -> None:
@@ -55,35 +91,96 @@ def test_births_are_read_past_a_gap_at_the_end(transport: KafkaTransport) -> Non
     assert not transport.declare(ID, "latest")
 
 
-def test_dead_letters_are_read_past_a_gap_at_the_end() -> None:
-    config = KafkaConfig(brokers=kafka.brokers(), partitions=1)
-    with EventBus(provider="kafka", kafka=config, group="g", environ={}) as bus:
-        bus.subscribe("job", reject, name="h")
-        bus.publish("job", 1)
-        assert bus.join(10)
-        leave_a_gap(names.DEAD)
+def test_dead_letters_are_read_past_a_gap_at_the_end(bus: EventBus) -> None:
+    bus.subscribe("job", reject, name="h")
+    bus.publish("job", 1)
+    assert bus.join(10)
+    leave_a_gap(names.DEAD)
 
-        (letter,) = bus.dead_letters.list()
-        assert bus.dead_letters.purge(letter.id) == 1
+    (letter,) = bus.dead_letters.list()
+    assert bus.dead_letters.purge(letter.id) == 1
+
+
+def test_nothing_is_left_to_do_before_a_gap_at_the_end(bus: EventBus) -> None:
+    received = Received(name="h")
+    bus.subscribe("job", received)
+    bus.publish("job", 1)
+    received.wait(1)
+    leave_a_gap("job")
+
+    assert bus.join(10)
+    assert received.payloads == [1]
+
+
+def test_a_member_that_stands_still_begins_anew(
+    bus: EventBus, clients: list[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "REFRESH", 0.5)
+    received = Received(name="h")
+    bus.subscribe("job", received)
+    bus.publish("job", 1)
+    received.wait(1)
+    for client in clients:  # The registry's has no such partition.
+        client.topic = "job"
+    wait_for(lambda: not any(client.topic for client in clients), what="they stand still")
+
+    bus.publish("job", 2)
+    received.wait(2)
+    assert bus.join(10)
+    assert received.payloads == [1, 2]
+    assert bus.stats().reconnects == 1
 
 
 def test_a_reader_that_stands_still_is_made_anew(
-    transport: KafkaTransport, monkeypatch: pytest.MonkeyPatch
+    transport: KafkaTransport, clients: list[Client]
 ) -> None:
     """As the client sometimes does after a broker's restart; nothing else than time tells."""
-    made: list[Consumer] = []
-
-    def make(settings: dict[str, Any]) -> Consumer:
-        made.append(Consumer(settings))
-        return made[-1]
-
-    monkeypatch.setattr(registry, "Consumer", make)
     assert transport.declare(ID, "latest")
     wait_for(lambda: transport._registry.read, what="the births are read")
-    made[0].pause([TopicPartition(names.REGISTRY, 0)])
+    clients[0].topic = names.REGISTRY
+    wait_for(lambda: not clients[0].topic, what="it stands still")
 
     begun = time.monotonic()
     assert transport.declare(SubscriptionId("g", "other.*"), "latest")
     print(f"{time.monotonic() - begun:.1f} s")
-    assert len(made) == 2
+    assert len(clients) == 2
     assert len(transport.list()) == 2
+
+
+# -- what counts as standing still, without a broker ---------------------------------------------
+
+PLACE = ("job", 0)
+
+
+def compared(*looks: tuple[float, float, int, int]) -> Standstill:
+    """Looks of (time, last time the client had nothing, its position, the end)."""
+    watch = Standstill(cast(Admin, None), dict)
+    for now, dry_at, position, end in looks:
+        watch.dry_at = dry_at
+        watch.compare({PLACE: position}, {PLACE: end}, now)
+    return watch
+
+
+def test_a_client_with_nothing_although_there_is_something_stands_still() -> None:
+    assert compared((10.0, 9.9, 5, 6), (15.0, 14.9, 5, 7)).found == PLACE
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        pytest.param([(10.0, 9.9, 5, 5), (15.0, 14.9, 5, 5)], id="it is at the end"),
+        pytest.param([(10.0, 9.9, 5, 5), (15.0, 14.9, 5, 6)], id="the event has just come"),
+        pytest.param([(10.0, 9.9, 5, 6), (15.0, 10.1, 5, 6)], id="it was not asked since"),
+        pytest.param([(10.0, 9.9, 5, 9), (15.0, 14.9, 6, 9)], id="it gets on"),
+    ],
+)
+def test_others_do_not(looks: list[tuple[float, float, int, int]]) -> None:
+    assert compared(*looks).found is None
+
+
+def test_without_an_answer_it_is_not_known_how_long_events_have_been_there() -> None:
+    watch = compared((10.0, 9.9, 5, 6))
+    watch.compare({PLACE: 5}, {}, 15.0)
+    watch.dry_at = 19.9
+    watch.compare({PLACE: 5}, {PLACE: 6}, 20.0)
+    assert watch.found is None

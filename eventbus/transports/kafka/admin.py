@@ -273,6 +273,12 @@ class Admin:
         """Where the next event of each partition will be; without those that are gone."""
         return self._offsets(places, OFFSET_END)
 
+    def ends_now(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The same of those partitions that have a leader at the moment."""
+        led, _ = self._led(places)
+        answers = self._ask_offsets(led, OFFSET_END) if led else []
+        return {(a.topic, a.partition): a.offset for a in answers if a.error is None}
+
     def begins(self, places: Iterable[Place]) -> dict[Place, int]:
         """Where the oldest event of each partition is that the broker still has."""
         return self._offsets(places, OFFSET_BEGINNING)

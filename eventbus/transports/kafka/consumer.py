@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from ...errors import TransportError, TransportUnavailable
 from ..base import Budget, Delivery, Settlement, SubscriptionId
 from . import clients, frames, names
+from .admin import Admin, Place
 from .catalogue import Catalogue
 from .commits import Commits
 from .errors import MISSING, translate
@@ -26,6 +27,7 @@ from .progress import Progress
 from .registry import Registry
 from .settling import Store, is_lost
 from .share import Share
+from .standstill import Standstill
 from .trouble import Trouble
 
 logger = logging.getLogger("eventbus.consumer")
@@ -54,7 +56,8 @@ class KafkaConsumer:
     """
 
     def __init__(
-        self, options: Options, registry: Registry, catalogue: Catalogue, store: Store, owner: str
+        self, options: Options, admin: Admin, registry: Registry, catalogue: Catalogue,
+        store: Store, owner: str,
     ) -> None:
         self._options = options
         self._registry = registry
@@ -73,6 +76,7 @@ class KafkaConsumer:
         self._shares: dict[tuple[str, int], Share] = {}
         #: What was done in shares that were lost.
         self._left: dict[tuple[str, int], Progress] = {}
+        self._standstill = Standstill(admin, self._positions)
         self._inboxes = Inboxes()
         self._buffer: deque[Delivery] = deque()
         self._mean = float(USUAL_SIZE)
@@ -99,6 +103,7 @@ class KafkaConsumer:
             self._registry.keep,
         )
         self._registry.start()
+        self._registry.watchers.add(self._standstill.look)
 
     def detach(self, subscription: SubscriptionId) -> None:
         if self._client is not None:
@@ -166,6 +171,7 @@ class KafkaConsumer:
 
     def close(self) -> None:
         self._closing = True
+        self._registry.watchers.discard(self._standstill.look)
         client, self._client = self._client, None
         if client is None:
             return
@@ -204,6 +210,7 @@ class KafkaConsumer:
         try:
             first = self._client.poll(timeout)
             if first is None:
+                self._standstill.dry_at = monotonic()
                 self._commit()
                 return []
             messages = [first]
@@ -233,11 +240,11 @@ class KafkaConsumer:
         found: list[Delivery] = []
         shares = self._shares
         for message in messages:
-            if message.error() is not None:
-                self._problem(message.error())
-                continue
             topic, offset = message.topic(), message.offset()
             share = shares.get((topic, message.partition()))  # type: ignore[arg-type]
+            if message.error() is not None:
+                self._problem(message.error(), share, offset or 0)
+                continue
             if share is None or not share.takes(offset):  # type: ignore[arg-type]
                 continue
             if share.inbox:
@@ -253,11 +260,14 @@ class KafkaConsumer:
             found.append(delivery)
         return found
 
-    def _problem(self, error: KafkaError | None) -> None:
+    def _problem(self, error: KafkaError | None, share: Share | None, offset: int) -> None:
         assert error is not None
-        if error.code() in MISSING:
+        if error.code() == KafkaError._PARTITION_EOF:
+            if share is not None:
+                share.reached(offset)
+        elif error.code() in MISSING:
             self._seen = -1
-        elif error.code() not in (KafkaError._MAX_POLL_EXCEEDED, KafkaError._PARTITION_EOF):
+        elif error.code() != KafkaError._MAX_POLL_EXCEEDED:
             known = translate(error, self._options.name)
             if error.fatal() or not isinstance(known, TransportUnavailable):
                 self._failure = known
@@ -289,8 +299,15 @@ class KafkaConsumer:
             # Without events and commits nothing else tells.
             self._trouble.works()
         self._trouble.check()
+        if self._standstill.found is not None:
+            raise self._trouble.unavailable(f"nothing comes from {self._standstill.found} any more")
         if self._failure is not None:
             raise self._failure
+
+    def _positions(self) -> dict[Place, int]:
+        """For another thread."""
+        shares = list(self._shares.values())
+        return {(share.topic, share.partition): share.next for share in shares}
 
     # -- membership --------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ class Options:
 
     def consumer(self, group: str) -> dict[str, Any]:
         """For a client that joins a group."""
-        found = {**self.reader(), "group.id": group}
+        found = {**self.follower(), "group.id": group}
         if self.config.protocol == "classic":
             return {**found, "partition.assignment.strategy": self.config.assignor}
         # Its times are the brokers' to decide.

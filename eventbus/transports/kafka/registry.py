@@ -8,6 +8,7 @@ the subscription lives; no member needs to have a partition for that.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timezone
 from threading import Condition, Thread
 from time import monotonic
@@ -93,6 +94,8 @@ class Registry:
         self._thread: Thread | None = None
         self._stopping = False
         self._look_at = 0.0
+        #: Called by the thread after each look at all topics.
+        self.watchers: set[Callable[[], None]] = set()
         self.error: EventBusError | None = None
         #: All that there was at the beginning was read.
         self.read = False
@@ -277,6 +280,8 @@ class Registry:
             return
         if topic != self._topic:
             raise TransportUnavailable(f"{names.REGISTRY} was deleted")
+        for watch in list(self.watchers):
+            watch()
 
     def _apply(self, message: Message) -> None:
         offset = message.offset() or 0

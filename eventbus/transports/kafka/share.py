@@ -57,6 +57,12 @@ class Share:
         self.pending[offset] = None
         return True
 
+    def reached(self, end: int) -> None:
+        """Nothing comes before that offset: what transactions and compaction leave is no event."""
+        if end > self.next:
+            self.next = end
+            self.dirty = True
+
     def suspect(self, delivery: Delivery, offset: int) -> None:
         """Say what is known of an offset that may have killed its member."""
         if offset < self.suspects:

@@ -182,7 +182,7 @@ class KafkaTransport:
 
     def consumer(self, held: Collection[Delivery]) -> KafkaConsumer:
         return KafkaConsumer(
-            self._options, self._registry, self._catalogue, self._store, self._owner
+            self._options, self._admin, self._registry, self._catalogue, self._store, self._owner
         )
 
     def maintain(self) -> bool:

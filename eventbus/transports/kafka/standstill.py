@@ -1,0 +1,59 @@
+"""Notices a client that reads no more from a partition in which there is more.
+
+After an outage one may wait for ever to hear whether its position is still right (librdkafka 2.16).
+It says nothing, so where it has got to is compared with where its partitions end, now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import monotonic
+
+from confluent_kafka import KafkaException
+
+from ...errors import EventBusError
+from .admin import Admin, Place
+
+#: Seconds for which events must have been there when the client says that it has none.
+STALLED = 4.0
+
+
+class Standstill:
+    """Watches over one client; `look` is for another thread than the one that reads.
+
+    Args:
+        positions: where the client goes on reading, by partition.
+    """
+
+    def __init__(self, admin: Admin, positions: Callable[[], Mapping[Place, int]]) -> None:
+        self._admin = admin
+        self._positions = positions
+        #: Positions with something behind them, and since when that is known.
+        self._behind: dict[Place, tuple[int, float]] = {}
+        #: When the client was asked and had nothing.
+        self.dry_at = 0.0
+        #: The partition that stands still.
+        self.found: Place | None = None
+
+    def look(self) -> None:
+        """Compare; never raises."""
+        positions = self._positions()
+        try:
+            ends = self._admin.ends_now(positions) if positions else {}
+        except (EventBusError, KafkaException):
+            ends = {}  # Without an answer nothing is known.
+        self.compare(positions, ends, monotonic())
+
+    def compare(
+        self, positions: Mapping[Place, int], ends: Mapping[Place, int], now: float
+    ) -> None:
+        before = self._behind
+        self._behind = {}
+        for place, position in positions.items():
+            if position >= ends.get(place, 0):
+                continue
+            known = before.get(place)
+            since = known[1] if known is not None and known[0] == position else now
+            self._behind[place] = position, since
+            if self.dry_at - since >= STALLED:
+                self.found = place
