@@ -1,7 +1,9 @@
 """The journal: what every process of a run did, one line per step.
 
 A line is one `os.write` to a descriptor opened with `O_APPEND`: lines of several processes never
-mix, and what was written survives the writer's SIGKILL, for it is in the page cache by then.
+mix, and what was written survives the writer's SIGKILL, for it is in the page cache by then. One
+that begins at the end of a page may be torn by a SIGKILL that comes in between: the step was not
+taken then. So each begins with a line end of its own.
 Times are of a clock that all processes of a host share and nobody can set.
 """
 
@@ -91,7 +93,7 @@ class Journal:
     def note(self, step: str, **fields: Any) -> Step:
         """Append one line."""
         line = Step(**{"step": step, "at": now(), "who": self._who, "pid": self._pid, **fields})
-        os.write(self._file, msgspec.json.encode(line) + b"\n")
+        os.write(self._file, b"\n%b\n" % msgspec.json.encode(line))
         return line
 
     def close(self) -> None:
@@ -114,7 +116,18 @@ class Reader:
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
-        return [_decoder.decode(line) for line in whole.splitlines()]
+        lines = (_decoded(line) for line in whole.splitlines() if line)
+        return [line for line in lines if line is not None]
+
+
+def _decoded(line: bytes) -> Step | None:
+    """A step, or nothing if it was torn; whatever else is wrong with it is raised."""
+    try:
+        return _decoder.decode(line)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        return None
 
 
 def read(path: Path | str) -> list[Step]:

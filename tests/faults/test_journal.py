@@ -5,6 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import msgspec
+import pytest
+
 from . import journal as steps
 from .journal import Journal, Reader, read
 from .supervisor import ROOT
@@ -50,3 +53,27 @@ def test_a_reader_goes_on_where_it_was_and_waits_for_whole_lines(tmp_path):
         file.write(b":1.0}\n")
     assert [line.step for line in reader.more()] == ["end"]
     journal.close()
+
+
+def test_a_line_that_a_sigkill_has_torn_takes_no_other_with_it(tmp_path):
+    path = tmp_path / "journal"
+    whole = Journal(tmp_path / "other", "m1")
+    whole.note(steps.END, id="a", text="b")
+    data = (tmp_path / "other").read_bytes()
+    survivor = Journal(path, "m2")
+    for length in range(len(data)):
+        with open(path, "ab") as file:
+            file.write(data[:length])
+        survivor.note(steps.START, run=length)
+
+    lines = read(path)
+    assert [line.run for line in lines if line.who == "m2"] == list(range(len(data)))
+    # The last one lacked its line end only.
+    assert [line.id for line in lines if line.who == "m1"] == ["a"]
+
+
+def test_a_line_of_anything_else_is_an_error(tmp_path):
+    path = tmp_path / "journal"
+    path.write_bytes(b'{"step":7,"at":1.0}\n')
+    with pytest.raises(msgspec.ValidationError):
+        read(path)
