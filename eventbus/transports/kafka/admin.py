@@ -30,6 +30,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from ...errors import AuthenticationError, EventBusError, TopologyError, TransportError
 from . import clients
+from .asker import Asker
 from .errors import MISSING, code_of, translate
 from .options import ANSWER_TIMEOUT, Options
 from .trouble import Trouble
@@ -72,9 +73,9 @@ class Admin:
         self._options = options
         self._trouble = Trouble(options.name)
         self._client: AdminClient | None = None
-        self._consumer: Consumer | None = None
+        self._asker: Asker | None = None
         #: Clients that ask for what groups have committed, by group.
-        self._onlookers: dict[str, Consumer] = {}
+        self._onlookers: dict[str, Asker] = {}
         self._lock = Lock()
         self._closing = False
 
@@ -86,9 +87,11 @@ class Admin:
             return self._client
 
     def _take_in(self) -> None:
-        for client in (self._client, self._consumer, *self._onlookers.values()):
-            while client is not None and client.poll(0):
-                continue
+        while self._client is not None and self._client.poll(0):
+            continue
+        for asker in (self._asker, *list(self._onlookers.values())):
+            if asker is not None:
+                asker.take_in()
 
     def _answer(self, future: Future[T]) -> T:
         try:
@@ -140,9 +143,10 @@ class Admin:
 
     def names(self) -> list[str]:
         """All topics of the cluster."""
-        return list(self._metadata(self.client()))
+        return list(self._metadata())
 
-    def _metadata(self, client: Any) -> dict[str, Any]:
+    def _metadata(self) -> dict[str, Any]:
+        client: Any = self.client()
         found: dict[str, Any] = self._patiently(client.list_topics).topics
         return found
 
@@ -314,7 +318,7 @@ class Admin:
 
     def _led(self, places: Iterable[Place]) -> tuple[list[Place], list[Place]]:
         """Partitions with a leader, and without; those of topics that are gone are neither."""
-        topics = self._metadata(self._asker())
+        topics = self._metadata()
         led: list[Place] = []
         leaderless: list[Place] = []
         for name, number in places:
@@ -327,13 +331,13 @@ class Admin:
 
     def _ask_offsets(self, places: Iterable[Place], when: int) -> list[TopicPartition]:
         asked = [TopicPartition(*place, when) for place in places]
-        return self._asker().offsets_for_times(asked, timeout=PATIENCE)
-
-    def _asker(self) -> Consumer:
         with self._lock:
-            if self._consumer is None:
-                self._consumer = clients.make(Consumer, self._options.reader(), self._trouble)
-            return self._consumer
+            if self._asker is None:
+                self._asker = self._make_asker(self._options.reader())
+        return self._asker.offsets(asked, PATIENCE)
+
+    def _make_asker(self, settings: dict[str, Any]) -> Asker:
+        return Asker(clients.make(Consumer, settings, self._trouble))
 
     def committed(self, group: str, places: Iterable[Place]) -> dict[Place, TopicPartition]:
         """What a group has committed of partitions, with metadata.
@@ -345,18 +349,17 @@ class Admin:
         found = self._patiently(partial(self.onlooker(group).committed, asked))
         return {(p.topic, p.partition): p for p in found if p.error is None and p.offset >= 0}
 
-    def onlooker(self, group: str) -> Consumer:
+    def onlooker(self, group: str) -> Asker:
         """Who asks for a group; made early, it has found the group's broker when it is asked."""
         with self._lock:
-            consumer = self._onlookers.pop(group, None)
-            if consumer is None:
-                settings = {**self._options.reader(), "group.id": group}
-                consumer = clients.make(Consumer, settings, self._trouble)
+            asker = self._onlookers.pop(group, None)
+            if asker is None:
+                asker = self._make_asker({**self._options.reader(), "group.id": group})
             # The one that was used last is the last to go.
-            self._onlookers[group] = consumer
+            self._onlookers[group] = asker
             if len(self._onlookers) > ONLOOKERS:
                 del self._onlookers[next(iter(self._onlookers))]
-            return consumer
+            return asker
 
     def state(self, group: str) -> str:
         """State of a group and its number of members, for people."""
@@ -400,6 +403,6 @@ class Admin:
     def reset(self) -> AdminClient | None:
         """Forget the client; the next question makes another one."""
         with self._lock:
-            client, self._client, self._consumer = self._client, None, None
+            client, self._client, self._asker = self._client, None, None
             self._onlookers = {}
         return client
