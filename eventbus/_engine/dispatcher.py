@@ -207,6 +207,8 @@ class Dispatcher:
                 self._work(attempt, perf_counter())
         finally:
             self._leave()
+            # The next one that is to run alone waits for this.
+            self._starving()
 
     def _leave(self) -> None:
         with self._lock:

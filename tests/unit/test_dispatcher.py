@@ -47,9 +47,9 @@ def runner():
 def make(runner):
     made = []
 
-    def make(run=runner, cap=4, stopped=lambda: None):
+    def make(run=runner, cap=4, stopped=lambda: None, starving=lambda: None):
         made.append(
-            Dispatcher(run, cap=cap, starving=lambda: None, stopped=stopped, name="eventbus-test")
+            Dispatcher(run, cap=cap, starving=starving, stopped=stopped, name="eventbus-test")
         )
         return made[-1]
 
@@ -230,3 +230,14 @@ def test_it_can_be_had_alone_only_when_nothing_runs(make, runner):
     dispatcher.cancel_reservation()
     dispatcher.resume()
     wait_for(lambda: len(runner.ended) == 7)
+
+
+def test_when_it_is_through_the_next_can_begin_at_once(make, runner):
+    """Nobody has to look again and again whether it is."""
+    free = []
+    dispatcher = make(starving=lambda: free.append(dispatcher.reserve()))
+    assert dispatcher.reserve()
+    attempt = Attempt(delivery("alone"), member(dispatcher).bindings[0], 1)
+    dispatcher.run_alone(attempt, lambda: True)
+    wait_for(lambda: free == [True])
+    assert runner.ended == [attempt]
