@@ -152,35 +152,34 @@ def test_a_reader_that_stands_still_is_made_anew(
 PLACE = ("job", 0)
 
 
-def compared(*looks: tuple[float, float, int, int]) -> Standstill:
-    """Looks of (time, last time the client had nothing, its position, the end)."""
+def compared(*looks: tuple[float, int, int]) -> Standstill:
+    """Looks of (seconds that the client was waited for in vain, its position, the end)."""
     watch = Standstill(cast(Admin, None), dict)
-    for now, dry_at, position, end in looks:
-        watch.dry_at = dry_at
-        watch.compare({PLACE: position}, {PLACE: end}, now)
+    for watch.dry, position, end in looks:
+        watch.compare({PLACE: position}, {PLACE: end})
     return watch
 
 
-def test_a_client_with_nothing_although_there_is_something_stands_still() -> None:
-    assert compared((10.0, 9.9, 5, 6), (15.0, 14.9, 5, 7)).found == PLACE
+def test_a_client_that_is_asked_for_what_is_there_and_has_nothing_stands_still() -> None:
+    assert compared((7.0, 5, 6), (12.0, 5, 7)).found == PLACE
 
 
 @pytest.mark.parametrize(
     "looks",
     [
-        pytest.param([(10.0, 9.9, 5, 5), (15.0, 14.9, 5, 5)], id="it is at the end"),
-        pytest.param([(10.0, 9.9, 5, 5), (15.0, 14.9, 5, 6)], id="the event has just come"),
-        pytest.param([(10.0, 9.9, 5, 6), (15.0, 10.1, 5, 6)], id="it was not asked since"),
-        pytest.param([(10.0, 9.9, 5, 9), (15.0, 14.9, 6, 9)], id="it gets on"),
+        pytest.param([(7.0, 5, 5), (12.0, 5, 5)], id="it is at the end"),
+        pytest.param([(7.0, 5, 5), (12.0, 5, 6)], id="the event has just come"),
+        pytest.param([(7.0, 5, 6), (7.1, 5, 6)], id="it was hardly asked since"),
+        pytest.param([(7.0, 5, 9), (12.0, 6, 9)], id="it gets on"),
     ],
 )
-def test_others_do_not(looks: list[tuple[float, float, int, int]]) -> None:
+def test_others_do_not(looks: list[tuple[float, int, int]]) -> None:
     assert compared(*looks).found is None
 
 
 def test_without_an_answer_it_is_not_known_how_long_events_have_been_there() -> None:
-    watch = compared((10.0, 9.9, 5, 6))
-    watch.compare({PLACE: 5}, {}, 15.0)
-    watch.dry_at = 19.9
-    watch.compare({PLACE: 5}, {PLACE: 6}, 20.0)
+    watch = compared((7.0, 5, 6))
+    watch.dry = 12.0
+    watch.compare({PLACE: 5}, {})
+    watch.compare({PLACE: 5}, {PLACE: 6})
     assert watch.found is None

@@ -210,7 +210,7 @@ class KafkaConsumer:
         try:
             first = self._client.poll(timeout)
             if first is None:
-                self._standstill.dry_at = monotonic()
+                self._standstill.dry += timeout
                 self._commit()
                 return []
             messages = [first]

@@ -7,15 +7,14 @@ It says nothing, so where it has got to is compared with where its partitions en
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from time import monotonic
 
 from confluent_kafka import KafkaException
 
 from ...errors import EventBusError
 from .admin import Admin, Place
 
-#: Seconds for which events must have been there when the client says that it has none.
-STALLED = 4.0
+#: Seconds of waiting for messages in which events that are known to be there must come.
+STALLED = 3.0
 
 
 class Standstill:
@@ -28,10 +27,11 @@ class Standstill:
     def __init__(self, admin: Admin, positions: Callable[[], Mapping[Place, int]]) -> None:
         self._admin = admin
         self._positions = positions
-        #: Positions with something behind them, and since when that is known.
+        #: Positions with something behind them, and what `dry` was when that was seen.
         self._behind: dict[Place, tuple[int, float]] = {}
-        #: When the client was asked and had nothing.
-        self.dry_at = 0.0
+        #: Seconds that were waited for messages in vain. Time alone says nothing: a member with
+        #: its hands full asks for none, and a client that was paused begins to fetch anew.
+        self.dry = 0.0
         #: The partition that stands still.
         self.found: Place | None = None
 
@@ -42,18 +42,16 @@ class Standstill:
             ends = self._admin.ends_now(positions) if positions else {}
         except (EventBusError, KafkaException):
             ends = {}  # Without an answer nothing is known.
-        self.compare(positions, ends, monotonic())
+        self.compare(positions, ends)
 
-    def compare(
-        self, positions: Mapping[Place, int], ends: Mapping[Place, int], now: float
-    ) -> None:
-        before = self._behind
+    def compare(self, positions: Mapping[Place, int], ends: Mapping[Place, int]) -> None:
+        before, dry = self._behind, self.dry
         self._behind = {}
         for place, position in positions.items():
             if position >= ends.get(place, 0):
                 continue
             known = before.get(place)
-            since = known[1] if known is not None and known[0] == position else now
+            since = known[1] if known is not None and known[0] == position else dry
             self._behind[place] = position, since
-            if self.dry_at - since >= STALLED:
+            if dry - since >= STALLED:
                 self.found = place
