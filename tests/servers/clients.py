@@ -145,6 +145,8 @@ def _kafka(server: Server) -> dict[str, object]:
         "bootstrap.servers": server.url,
         "security.protocol": server.protocol,
         "allow.auto.create.topics": False,
+        # One that is not collected yet would write into another test's output.
+        "log_level": 0,
     }
     if server.tls:
         settings["ssl.ca.location"] = str(server.tls.ca)
