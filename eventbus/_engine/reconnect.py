@@ -81,13 +81,12 @@ class Reconnect:
         session()
 
     def _pause(self, state: RetryCallState) -> float:
-        healthy = monotonic() - self._began >= HEALTHY
-        self._failures = 0 if healthy else self._failures + 1
-        if isinstance(_error(state), PERMANENT_ERRORS):
-            # However long it took to hear that.
-            return PERMANENT
-        if healthy:
+        if monotonic() - self._began >= HEALTHY:
+            self._failures = 0
             return 0.0
+        self._failures += 1
+        if isinstance(_error(state), PERMANENT_ERRORS):
+            return PERMANENT
         state.attempt_number = self._failures
         return float(self._wait(state))
 
