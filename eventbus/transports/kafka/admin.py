@@ -332,9 +332,8 @@ class Admin:
     def _ask_offsets(self, places: Iterable[Place], when: int) -> list[TopicPartition]:
         asked = [TopicPartition(*place, when) for place in places]
         with self._lock:
-            if self._asker is None:
-                self._asker = self._make_asker(self._options.reader())
-        return self._asker.offsets(asked, PATIENCE)
+            asker = self._asker = self._asker or self._make_asker(self._options.reader())
+        return asker.offsets(asked, PATIENCE)
 
     def _make_asker(self, settings: dict[str, Any]) -> Asker:
         return Asker(clients.make(Consumer, settings, self._trouble))
