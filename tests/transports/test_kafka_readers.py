@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
@@ -12,7 +12,6 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from eventbus import Event, EventBus, KafkaConfig, Reject
 from eventbus.transports.base import Settings, SubscriptionId
 from eventbus.transports.kafka import KafkaTransport, consumer, names, registry
-from eventbus.transports.kafka.admin import Admin
 from eventbus.transports.kafka.standstill import Standstill
 from tests.conformance import kafka
 from tests.conformance.target import Received, wait_for
@@ -155,7 +154,7 @@ PLACE = ("job", 0)
 
 def compared(*looks: tuple[float, int, int]) -> Standstill:
     """Looks of (seconds that the client was waited for in vain, its position, the end)."""
-    watch = Standstill(cast(Admin, None), dict)
+    watch = Standstill(3.0)
     for watch.dry, position, end in looks:
         watch.compare({PLACE: position}, {PLACE: end})
     return watch

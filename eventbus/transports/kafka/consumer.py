@@ -13,10 +13,10 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from ...errors import TransportError, TransportUnavailable
+from ...errors import EventBusError, TransportError, TransportUnavailable
 from ..base import Budget, Delivery, Settlement, SubscriptionId
 from . import clients, frames, names
-from .admin import Admin, Place
+from .admin import Admin
 from .catalogue import Catalogue
 from .commits import Commits
 from .errors import MISSING, translate
@@ -40,6 +40,8 @@ AGAIN = 0.2
 FAREWELL = 1.0
 #: Messages that are taken in without room for them before the client is told to stop fetching.
 SURPLUS = 200
+#: Seconds of waiting in vain for events that are there, after which the client is given up.
+STALLED = 3.0
 #: Seconds that running handlers get when their partition is taken away.
 PATIENCE = 5.0
 #: Seconds between two changes of the topics that are followed.
@@ -60,6 +62,7 @@ class KafkaConsumer:
         store: Store, owner: str,
     ) -> None:
         self._options = options
+        self._admin = admin
         self._registry = registry
         self._catalogue = catalogue
         self._store = store
@@ -76,7 +79,7 @@ class KafkaConsumer:
         self._shares: dict[tuple[str, int], Share] = {}
         #: What was done in shares that were lost.
         self._left: dict[tuple[str, int], Progress] = {}
-        self._standstill = Standstill(admin, self._positions)
+        self._standstill = Standstill(STALLED)
         self._inboxes = Inboxes()
         self._buffer: deque[Delivery] = deque()
         self._mean = float(USUAL_SIZE)
@@ -103,7 +106,7 @@ class KafkaConsumer:
             self._registry.keep,
         )
         self._registry.start()
-        self._registry.watchers.add(self._standstill.look)
+        self._registry.watchers.add(self._compare)
 
     def detach(self, subscription: SubscriptionId) -> None:
         if self._client is not None:
@@ -171,7 +174,7 @@ class KafkaConsumer:
 
     def close(self) -> None:
         self._closing = True
-        self._registry.watchers.discard(self._standstill.look)
+        self._registry.watchers.discard(self._compare)
         client, self._client = self._client, None
         if client is None:
             return
@@ -304,10 +307,14 @@ class KafkaConsumer:
         if self._failure is not None:
             raise self._failure
 
-    def _positions(self) -> dict[Place, int]:
-        """For another thread."""
-        shares = list(self._shares.values())
-        return {(share.topic, share.partition): share.next for share in shares}
+    def _compare(self) -> None:
+        """With where the partitions end; called by the registry's thread, never raises."""
+        positions = {place: share.next for place, share in list(self._shares.items())}
+        try:
+            ends = self._admin.ends_now(positions) if positions else {}
+        except (EventBusError, KafkaException):
+            ends = {}  # Without an answer nothing is known.
+        self._standstill.compare(positions, ends)
 
     # -- membership --------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from .errors import MISSING
 from .options import ANSWER_TIMEOUT, Options
 from .producing import Outgoing, Producing
 from .progress import Progress
+from .standstill import Standstill
 from .trouble import Trouble
 
 logger = logging.getLogger("eventbus.transport.kafka")
@@ -34,8 +35,7 @@ logger = logging.getLogger("eventbus.transport.kafka")
 REFRESH = 5.0
 #: Seconds that the thread waits for a record at once, and until it tries again what has failed.
 SLICE, AGAIN = 0.05, 0.5
-#: Seconds in which a client reads something of what is there, or is given up: after an outage
-#: one may wait for ever to hear whether its position is still right (librdkafka 2.16).
+#: Seconds of waiting in vain for records that are there, after which the client is given up.
 STALLED = 2.0
 #: Seconds for the thread to end: it may wait for an answer, for at most one.
 FAREWELL = 1.5
@@ -86,9 +86,9 @@ class Registry:
         self.progress: dict[str, Progress | None] = {}
         self._position = 0
         self._end = 0
-        #: Somebody waits for what is before; when it was not reached yet, and something was read.
+        #: Somebody waits for what is before.
         self._sought = 0
-        self._moved_at = 0.0
+        self._standstill = Standstill(STALLED)
         self._topic: Topic | None = None
         self._made = False
         self._thread: Thread | None = None
@@ -174,8 +174,6 @@ class Registry:
     def _wait_for(self, position: int) -> None:
         deadline = monotonic() + ANSWER_TIMEOUT
         with self._changed:
-            if self._position >= self._sought:
-                self._moved_at = monotonic()
             self._sought = max(self._sought, position)
             while self._position < position:
                 if self.error is not None and not isinstance(self.error, TransportUnavailable):
@@ -249,12 +247,11 @@ class Registry:
         with self._changed:
             self._reading, self._position, self._end, self._sought = {}, 0, end, end
             self._caught_up()
-            self._moved_at = monotonic()
+            self._standstill = Standstill(STALLED)
 
     def _notice_a_standstill(self) -> None:
-        with self._changed:
-            stands = self._position < self._sought and monotonic() - self._moved_at > STALLED
-        if stands:
+        self._standstill.compare({PLACE: self._position}, {PLACE: self._sought})
+        if self._standstill.found:
             raise TransportUnavailable(f"{names.REGISTRY}: its reader stands still")
 
     def _caught_up(self) -> None:
@@ -264,7 +261,10 @@ class Registry:
 
     def _next(self, consumer: Consumer) -> list[Message]:
         first = consumer.poll(SLICE)
-        return [] if first is None else [first, *consumer.consume(500, 0)]
+        if first is None:
+            self._standstill.dry += SLICE
+            return []
+        return [first, *consumer.consume(500, 0)]
 
     def _look_if_due(self) -> None:
         if monotonic() < self._look_at:
@@ -304,7 +304,7 @@ class Registry:
 
     def _move(self, position: int) -> None:
         with self._changed:
-            self._position, self._moved_at = position, monotonic()
+            self._position = position
             self._caught_up()
             self._changed.notify_all()
 

@@ -6,27 +6,21 @@ It says nothing, so where it has got to is compared with where its partitions en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from confluent_kafka import KafkaException
-
-from ...errors import EventBusError
-from .admin import Admin, Place
-
-#: Seconds of waiting for messages in which events that are known to be there must come.
-STALLED = 3.0
+from .admin import Place
 
 
 class Standstill:
-    """Watches over one client; `look` is for another thread than the one that reads.
+    """Watches over one client.
 
     Args:
-        positions: where the client goes on reading, by partition.
+        patience: seconds of waiting for messages in which those that are known to be there must
+            come.
     """
 
-    def __init__(self, admin: Admin, positions: Callable[[], Mapping[Place, int]]) -> None:
-        self._admin = admin
-        self._positions = positions
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
         #: Positions with something behind them, and what `dry` was when that was seen.
         self._behind: dict[Place, tuple[int, float]] = {}
         #: Seconds that were waited for messages in vain. Time alone says nothing: a member with
@@ -35,16 +29,8 @@ class Standstill:
         #: The partition that stands still.
         self.found: Place | None = None
 
-    def look(self) -> None:
-        """Compare; never raises."""
-        positions = self._positions()
-        try:
-            ends = self._admin.ends_now(positions) if positions else {}
-        except (EventBusError, KafkaException):
-            ends = {}  # Without an answer nothing is known.
-        self.compare(positions, ends)
-
     def compare(self, positions: Mapping[Place, int], ends: Mapping[Place, int]) -> None:
+        """Where the client goes on reading, and where partitions end, as far as that is known."""
         before, dry = self._behind, self.dry
         self._behind = {}
         for place, position in positions.items():
@@ -53,5 +39,5 @@ class Standstill:
             known = before.get(place)
             since = known[1] if known is not None and known[0] == position else dry
             self._behind[place] = position, since
-            if dry - since >= STALLED:
+            if dry - since >= self._patience:
                 self.found = place
