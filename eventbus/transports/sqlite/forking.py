@@ -23,13 +23,13 @@ PAUSE = 0.0003
 class Guard:
     """Around every use of one connection, from opening it to closing it; re-entrant."""
 
-    __slots__ = ("__weakref__", "_acquire", "_mine", "_release", "connection")
+    __slots__ = ("__weakref__", "_acquire", "_mine", "connection", "release")
 
     def __init__(self) -> None:
         lock = RLock()
         self._acquire = lock.acquire
         self._mine = lock._is_owned  # type: ignore[attr-defined]
-        self._release = lock.release
+        self.release = lock.release
         self.connection: sqlite3.Connection | None = None
         _fork.add(self)
 
@@ -42,18 +42,15 @@ class Guard:
         except BaseException:
             # What a signal handler raises may come right after it was got.
             if not nested and self._mine():
-                self._release()
+                self.release()
             raise
 
     def __exit__(self, *_: object) -> None:
-        self._release()
+        self.release()
 
     def hold(self, seconds: float) -> bool:
         """Take it for a fork, or to close."""
         return self._acquire(timeout=seconds)
-
-    def let_go(self) -> None:
-        self._release()
 
     def close(self) -> None:
         """Close the connection, once nobody is inside or that has lasted too long."""
@@ -64,7 +61,7 @@ class Guard:
                     self.connection.close()
         finally:
             if held:
-                self._release()
+                self.release()
 
 
 class _Fork:
@@ -94,7 +91,7 @@ class _Fork:
 
     def after_in_parent(self) -> None:
         while self._held:
-            self._held.pop().let_go()
+            self._held.pop().release()
         self.wanted = False
 
     def after_in_child(self) -> None:
@@ -104,7 +101,7 @@ class _Fork:
         while self._held:
             guard = self._held.pop()
             guard.close()
-            guard.let_go()
+            guard.release()
         # The guards of whoever was inside for too long are nobody's any more.
         self._guards = {}
         self.wanted = False
