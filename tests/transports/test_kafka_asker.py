@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from eventbus.transports.kafka.asker import Asker
+from tests.conformance.target import wait_for
 
 #: Seconds in which a question gets its answer: none, for nobody listens there.
 LATE = 0.3
@@ -43,7 +44,7 @@ def test_one_that_asks_again_and_again_keeps_nobody_else_from_hearing(asker: Ask
     thread = threading.Thread(target=insist)
     thread.start()
     try:
-        time.sleep(LATE / 2)
+        wait_for(asker._lock.locked, what="the first question to be on its way")
         begun = time.monotonic()
         asker.take_in()
         assert time.monotonic() - begun < LATE / 3
