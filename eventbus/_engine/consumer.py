@@ -21,6 +21,7 @@ from ..transports.base import (
     GroupConsumer,
     Transport,
 )
+from .attached import Attached
 from .binding import Binding
 from .breaker import Breaker
 from .dispatcher import Dispatcher
@@ -82,7 +83,7 @@ class ConsumerLoop:
         self._quarantine = Quarantine(dispatcher, self._outcomes)
         self._watchdog = Watchdog(dispatcher, handler_timeout)
         self._commands: deque[Callable[[Consumer], None]] = deque()
-        self._attached: set[Member] = set()
+        self._attached = Attached()
         self._leaving = Leaving(grace)
         self._wakeup = Switch()
         self._interrupt = Switch()
@@ -227,8 +228,7 @@ class ConsumerLoop:
                 "%s had vanished from the broker and was created again: events that the broker "
                 "has lost with it are lost", member.label,
             )
-        consumer.attach(member.id)
-        self._attached.add(member)
+        self._attached.add(consumer, member)
         if member.state != "paused":
             member.state = "running"
 
@@ -243,10 +243,8 @@ class ConsumerLoop:
         self._settle(consumer)
 
     def _part(self, consumer: Consumer, member: Member) -> None:
-        successor = any(m.id == member.id and not m.removed for m in self.members)
-        if member in self._attached and not successor:
-            consumer.detach(member.id)
-        self._attached.discard(member)
+        others = (one for one in self.members if not one.removed or one in self._leaving)
+        self._attached.remove(consumer, member, others)
 
     def _part_from_those_who_leave(self, consumer: Consumer) -> None:
         for member in self._leaving.take():
@@ -314,9 +312,7 @@ class ConsumerLoop:
         broker that keeps the order of keys across processes gives peers nothing before they end.
         """
         if not self._capabilities.cross_process_order:
-            for id in {member.id for member in self._attached}:
-                consumer.detach(id)
-            self._attached.clear()
+            self._attached.remove_all(consumer)
 
     def _end(self, consumer: Consumer) -> None:
         self._collect()

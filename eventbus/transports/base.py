@@ -210,7 +210,7 @@ class Consumer(Protocol):
     """The consuming side of one connection, owned by one thread."""
 
     def attach(self, subscription: SubscriptionId) -> None:
-        """Begin to deliver a declared subscription."""
+        """Begin to deliver a declared subscription; one that is attached is not attached again."""
 
     def detach(self, subscription: SubscriptionId) -> None:
         """Stop delivering it: what was asked for is a peer's from now on.

@@ -102,6 +102,33 @@ def test_a_member_removed_while_disconnected_is_not_attached_again(dispatcher, a
     assert broker.sessions[-1].attached == [other.id]
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_successor_takes_over_what_is_attached(dispatcher, shared):
+    """The consumer has asked for events already, and is not to ask a second time beside that."""
+    served, following, third = (member(dispatcher) for _ in range(3))
+
+    def follow():
+        loop.remove(served)
+        loop.add(following)
+
+    def cancel_at_once():
+        loop.remove(following)
+        loop.add(third)
+        loop.remove(third)
+
+    broker = ScriptedBroker(
+        follow, (), cancel_at_once, (),
+        capabilities=msgspec.structs.replace(CAPABILITIES, cross_process_order=shared),
+    )
+    loop = loop_of(broker, dispatcher)
+    other = member(dispatcher, id=ID._replace(group="other"))
+    play(loop, served, other)
+
+    session = broker.sessions[0]
+    assert sorted(session.attached) == [ID, other.id]
+    assert session.detached[:1] == [ID] and session.detached.count(ID) == 1
+
+
 def test_a_subscription_that_vanished_is_counted_and_reported(dispatcher, caplog):
     broker = ScriptedBroker(())
     broker.vanished = True
