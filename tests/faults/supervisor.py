@@ -190,15 +190,18 @@ class Supervisor:
         """Events that some subscription has not settled."""
         return sum(info.backlog or 0 for info in self.bus.subscriptions.list("*"))
 
-    def drain(self, *, quiet: float = 3.0, budget: float = PATIENCE) -> bool:
+    def drain(self, *, quiet: float | None = None, budget: float = PATIENCE) -> bool:
         """Wait until all that is due is settled, and nothing is left with the broker.
 
         Args:
             quiet: seconds without any step, with nothing left with the broker, after which what
-                is missing is lost.
+                is missing is lost; by default as many as peers have to take over what the dead
+                ran. Not every broker counts what members hold, and one of them may hold it for
+                seconds before it begins.
             budget: seconds for all of it.
         """
         begin = moved = now()
+        quiet = self.rules.take_over if quiet is None else quiet
         while True:
             if self.progress.update():
                 moved = now()

@@ -26,7 +26,7 @@ from .supervisor import Supervisor
 SHORT = 5.0
 #: Where the server is away: longer than that, or the leases of the living lapse, too.
 LONG = 15.0
-RULES = Rules(take_over=SHORT + 6.0)
+RULES = Rules(take_over=SHORT + 6.0, unaware=0.5)
 PAUSE = 5.0
 #: A stream per type keeps the order of a key within a type.
 PUBLISHING = ("--unmixed",)

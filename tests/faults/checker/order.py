@@ -10,8 +10,7 @@ from .. import journal as steps
 from .history import Fault, History, Published, Run, Work
 from .rules import Rules, Violation
 
-#: Seconds within which a member journals that it has handed events back, and in which a server
-#: that pushes may hand events to a dead one.
+#: Seconds within which a member journals that it has handed events back.
 NOTICED = 0.5
 
 Lane = tuple[str, str, str]
@@ -110,8 +109,8 @@ def _explained(
 
 def _over(history: History, rules: Rules, fault: Fault) -> float:
     """When a fault has given back the last event; a stop does so until the member is closed."""
-    if fault.kind == steps.KILL and not rules.leases:
-        return fault.at + NOTICED
+    if fault.kind == steps.KILL:
+        return fault.at + rules.unaware
     if fault.kind != steps.STOP:
         return fault.at
     closed = history.life(fault.who).closed

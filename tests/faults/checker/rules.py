@@ -23,7 +23,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         settle_window: what a process completed in so long before its end may be repeated.
         leases: what a member holds outlives its connection; otherwise what began in an outage, too,
-            is handled again, and the server may hand events to a member that has just died.
+            is handled again.
+        unaware: until a server knows that a member is dead, to which it may hand events so long.
         take_over: until what a killed member ran begins at a peer.
         session: how much longer that may take where two of a group die within such a time.
         recovery: from the end of a broker's outage to the first handled event; the next outages
@@ -40,6 +41,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     settle_window: float = 0.1
     leases: bool = True
+    unaware: float = 0.0
     take_over: float = 10.0
     session: float = 0.0
     recovery: float = 10.0
