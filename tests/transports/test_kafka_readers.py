@@ -131,6 +131,21 @@ def test_a_member_that_stands_still_begins_anew(
     assert bus.stats().reconnects == 1
 
 
+def test_a_member_without_events_soon_learns_that_brokers_answer_again(
+    bus: EventBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "REFRESH", 60.0)
+    bus.subscribe("job", Received(name="h"))
+    bus.publish("job", 1)
+    assert bus.join(10)
+    reader = bus._engine.loops[0]._consumer
+    wait_for(lambda: reader._standstill.dry > 0.5, what="nothing comes any more")
+    reader._registry._look_at = time.monotonic() + 60.0
+
+    reader._trouble.silent()  # As the client says when it has lost all brokers.
+    wait_for(lambda: not reader._trouble.down, what="it knows")
+
+
 def test_a_reader_that_stands_still_is_made_anew(
     transport: KafkaTransport, clients: list[Client]
 ) -> None:

@@ -298,9 +298,12 @@ class KafkaConsumer:
         return not self._trouble.down
 
     def _check(self) -> None:
-        if self._trouble.down and self._catalogue.looked_at > self._trouble.down_at + AGAIN:
+        if self._trouble.down:
             # Without events and commits nothing else tells.
-            self._trouble.works()
+            if self._catalogue.looked_at > self._trouble.down_at + AGAIN:
+                self._trouble.works()
+            else:
+                self._registry.look_soon()
         self._trouble.check()
         if self._standstill.found is not None:
             raise self._trouble.unavailable(f"nothing comes from {self._standstill.found} any more")

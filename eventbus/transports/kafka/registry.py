@@ -93,7 +93,7 @@ class Registry:
         self._made = False
         self._thread: Thread | None = None
         self._stopping = False
-        self._look_at = 0.0
+        self._looked_at = self._look_at = 0.0
         #: Called by the thread after each look at all topics.
         self.watchers: set[Callable[[], None]] = set()
         self.error: EventBusError | None = None
@@ -189,6 +189,10 @@ class Registry:
         """Begin to follow what others write."""
         self._start()
 
+    def look_soon(self) -> None:
+        """Somebody wants to know whether brokers answer again."""
+        self._look_at = min(self._look_at, self._looked_at + AGAIN)
+
     # -- its thread --------------------------------------------------------------------------
 
     def _start(self) -> None:
@@ -269,7 +273,8 @@ class Registry:
     def _look_if_due(self) -> None:
         if monotonic() < self._look_at:
             return
-        self._look_at = monotonic() + REFRESH
+        self._looked_at = monotonic()
+        self._look_at = self._looked_at + REFRESH
         self._producing.idle()
         try:
             topic = self._catalogue.look().get(names.REGISTRY)
