@@ -372,7 +372,7 @@ class Engine:
         # Again: handlers that finished meanwhile may have queued something.
         flushed = self.soon.close(max(0.0, deadline - monotonic()))
         self.dispatcher.stop()
-        self.transport.close()
+        self.transport.close(max(0.0, deadline - monotonic()))
         return flushed and drained
 
     def _wait_for_loops(self, limit: float) -> bool:

@@ -348,8 +348,12 @@ class Transport(Protocol):
 
     def diagnose(self) -> Sequence[Finding]: ...
 
-    def close(self) -> None:
-        """Close what `publish` uses. Idempotent, bounded, does not raise."""
+    def close(self, timeout: float = 0.0) -> None:
+        """Close what `publish` uses. Idempotent, bounded, does not raise.
+
+        Args:
+            timeout: seconds for which to wait where connections only end when a server answers.
+        """
 
     def forget(self) -> None:
         """In a forked child: drop every connection without touching it."""

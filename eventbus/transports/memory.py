@@ -231,7 +231,7 @@ class MemoryTransport:
     def diagnose(self) -> Sequence[Finding]:
         return [Finding("ok", "memory", "in this process; events are lost when it ends")]
 
-    def close(self) -> None:
+    def close(self, timeout: float = 0.0) -> None:
         """Nothing is open."""
 
     def forget(self) -> None:

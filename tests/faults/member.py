@@ -17,7 +17,7 @@ from . import journal as steps
 from . import sabotage
 from .journal import Journal, now
 from .load import digest, obey, seq
-from .resources import open_files, resident
+from .resources import described, open_files, resident
 
 #: Seconds between two looks at the bus's health.
 HEALTH_POLL = 0.1
@@ -32,6 +32,7 @@ def main() -> None:
     journal = Journal(options.journal, options.who)
     journal.note(steps.SPAWNED)
     _journal_warnings(journal)
+    before = open_files()
     _note_resources(journal, "before")
     bus = EventBus(
         options.url, group=options.group, environ={}, lease=options.lease,
@@ -43,6 +44,8 @@ def main() -> None:
         bus.on(options.pattern, journalled(journal, options.group, name, runs), name=name)
     _run(bus, journal, options)
     _wait_for_threads()
+    if open_files() > before:
+        journal.note(steps.LOG, text=f"INFO: left open: {described()}")
     _note_resources(journal, "after")
     if options.linger:
         signal.signal(signal.SIGTERM, lambda *_: None)

@@ -13,6 +13,20 @@ def open_files() -> int:
     return len(os.listdir(_SELF / "fd")) if _SELF.is_dir() else 0
 
 
+def described() -> str:
+    """What is open, and the names of the threads that the system knows."""
+    links = [_link(one) for one in (_SELF / "fd").iterdir()]
+    names = [(one / "comm").read_text().strip() for one in (_SELF / "task").iterdir()]
+    return f"files {sorted(links)}, threads {sorted(names)}"
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return "closed meanwhile"
+
+
 def resident() -> int:
     """Resident memory in bytes."""
     statm = _SELF / "statm"

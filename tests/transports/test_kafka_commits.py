@@ -50,8 +50,9 @@ class Setup:
         self.written: dict[str, Progress] = {}
         self.client = Client(error)
         shares = {("job", 0): self.share}
+        self.trouble = Trouble("kafka")
         self.commits = self.client.commits = Commits(
-            self.client, Trouble("kafka"), shares, "g",  # type: ignore[arg-type]
+            self.client, self.trouble, shares, "g",  # type: ignore[arg-type]
             lambda records, seconds: self.written.update(records),
         )
 
@@ -109,6 +110,15 @@ def test_the_last_commit_is_committed_or_written_down(error: KafkaError | None) 
 
 def _place(note: Note, offset: int) -> TopicPartition:
     return TopicPartition("job", 0, offset, pack(note))
+
+
+def test_what_is_done_when_no_broker_seems_to_answer_is_written_down() -> None:
+    """They may be back: whoever closes then hears of it last."""
+    setup = Setup(None)
+    setup.trouble.silent()
+    assert not setup.commits.last(1.0)
+    assert setup.is_written(clean=True)
+    assert setup.client.committed == []
 
 
 def test_whoever_gave_back_beside_a_commit_has_not_vanished() -> None:

@@ -131,8 +131,12 @@ class Commits:
     def last(self, seconds: float) -> bool:
         """Commit all, given back in order, before the client is closed; `False` if nobody answers.
 
-        Not `now`: that waits for as long as a session lasts.
+        Not `now`: that waits for as long as a session lasts. Where no broker seems to answer there
+        is no waiting for a commit, but they may be back and nobody has heard.
         """
+        if self._trouble.down:
+            self._write_down(self._shares.values(), True)
+            return False
         deadline = monotonic() + seconds
         if self._answered(deadline):
             positions = _positions(self._shares.values(), True)

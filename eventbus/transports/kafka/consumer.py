@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from heapq import heappop
-from threading import Thread
 from time import monotonic
 from typing import Any
 
@@ -15,11 +13,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ...errors import EventBusError, TransportError, TransportUnavailable
 from ..base import Budget, Delivery, Settlement, SubscriptionId
-from . import clients, frames, names
+from . import clients, farewell, frames, names
 from .admin import Admin
 from .catalogue import Catalogue
 from .commits import Commits
 from .errors import MISSING, translate
+from .farewell import Farewells
 from .inboxes import Inboxes
 from .options import ANSWER_TIMEOUT, Options
 from .positions import share as taken_up
@@ -55,11 +54,12 @@ class KafkaConsumer:
 
     Args:
         owner: name of this process in what is committed.
+        farewells: of clients that cannot be closed at once.
     """
 
     def __init__(
         self, options: Options, admin: Admin, registry: Registry, catalogue: Catalogue,
-        store: Store, owner: str,
+        store: Store, owner: str, farewells: Farewells,
     ) -> None:
         self._options = options
         self._admin = admin
@@ -67,6 +67,7 @@ class KafkaConsumer:
         self._catalogue = catalogue
         self._store = store
         self._owner = owner
+        self._farewells = farewells
         self._trouble = Trouble(options.name)
         self._client: Consumer | None = None
         self._commits: Commits | None = None
@@ -179,11 +180,10 @@ class KafkaConsumer:
         if client is None:
             return
         commits = self._commits
-        if commits is not None and not self._trouble.down and commits.last(FAREWELL):
-            _close(client)
+        if commits is not None and commits.last(FAREWELL):
+            farewell.close(client)
         else:
-            # It would wait for an answer to what it has asked.
-            Thread(target=_close, args=(client,), name="kafka-close", daemon=True).start()
+            self._farewells.begin(client, awaited=not self._trouble.down)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -473,8 +473,3 @@ class KafkaConsumer:
 
 def _keep(concerned: Callable[[Delivery], bool], seconds: float) -> None:
     """Nobody has to be asked."""
-
-
-def _close(client: Consumer) -> None:
-    with suppress(Exception):
-        client.close()

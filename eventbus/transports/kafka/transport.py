@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ from .admin import Admin, Topic
 from .catalogue import Catalogue, places
 from .consumer import KafkaConsumer
 from .deadletters import KafkaDeadLetters
+from .farewell import Farewells
 from .options import Options
 from .producing import Producing
 from .publishing import Publishing
@@ -81,6 +83,7 @@ class KafkaTransport:
         self._registry = Registry(options, self._admin, self._producing, self._catalogue)
         hint = self._registry.hint
         self._publishing = Publishing(self._producing, self._catalogue, hint, options.name)
+        self._farewells = Farewells()
         self._store = Store(self._producing, self._catalogue, hint)
         self.dead_letters = KafkaDeadLetters(options, self._admin, self._producing)
         #: Subscriptions this process has seen alive, and the topics there were.
@@ -182,7 +185,8 @@ class KafkaTransport:
 
     def consumer(self, held: Collection[Delivery]) -> KafkaConsumer:
         return KafkaConsumer(
-            self._options, self._admin, self._registry, self._catalogue, self._store, self._owner
+            self._options, self._admin, self._registry, self._catalogue, self._store, self._owner,
+            self._farewells,
         )
 
     def maintain(self) -> bool:
@@ -194,12 +198,14 @@ class KafkaTransport:
         self._catalogue.look()
         return [*doctor.findings(self._options, self._admin, self._catalogue, subscriptions)]
 
-    def close(self) -> None:
+    def close(self, timeout: float = 0.0) -> None:
+        deadline = monotonic() + timeout
         self._admin.give_up()
         self._registry.close()
         self._producing.close()
         self.dead_letters.close()
         self._admin.reset()
+        self._farewells.wait(deadline)
 
     def forget(self) -> None:
         parts = (self._admin, self._producing, self._registry, self.dead_letters)

@@ -233,7 +233,7 @@ class NATSTransport:
         records = await registry.all_records(link)
         return await doctor.findings(link, records, self._settings.lease)
 
-    def close(self) -> None:
+    def close(self, timeout: float = 0.0) -> None:
         # Whoever waits for the server still, or comes later, does it behind itself.
         self._closed = True
         if not self._lock.acquire(timeout=1.0):

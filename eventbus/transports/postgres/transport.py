@@ -207,7 +207,7 @@ class PostgresTransport:
         with self._locked() as link:
             return list(doctor.findings(link, self._tables, self._settings))
 
-    def close(self) -> None:
+    def close(self, timeout: float = 0.0) -> None:
         self._publishing.close()
         self._administration.close()
 

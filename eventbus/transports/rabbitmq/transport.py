@@ -136,7 +136,7 @@ class RabbitMQTransport:
     def diagnose(self) -> Sequence[Finding]:
         return list(doctor.findings(self._asking, self._reading, self._registry))
 
-    def close(self) -> None:
+    def close(self, timeout: float = 0.0) -> None:
         for part in self._parts():
             part.close()
 

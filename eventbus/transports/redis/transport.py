@@ -162,7 +162,7 @@ class RedisTransport:
         with self._locked() as link:
             return list(doctor.findings(link, ids, self._settings.lease))
 
-    def close(self) -> None:
+    def close(self, timeout: float = 0.0) -> None:
         if not self._lock.acquire(timeout=1.0):
             return
         try:

@@ -243,7 +243,7 @@ class SQLiteTransport:
             Finding(level, "integrity", str(check)),  # type: ignore[arg-type]
         ]
 
-    def close(self) -> None:
+    def close(self, timeout: float = 0.0) -> None:
         self._closed = True
         # Whoever is in the middle of something now disconnects when that is over.
         if self._lock.acquire(timeout=CLOSE_TIMEOUT):

@@ -1,0 +1,43 @@
+"""Closing clients that wait for brokers first.
+
+A client does not end before what it has asked is answered. A broker answers the requests of a
+connection one after another, and one to join a group only when all of the group have joined or are
+dead for it: up to a session later.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from threading import Thread
+from time import monotonic
+
+from confluent_kafka import Consumer
+
+
+def close(client: Consumer) -> None:
+    """Close a client; never raises."""
+    with suppress(Exception):
+        client.close()
+
+
+class Farewells:
+    """Threads in which clients are closed."""
+
+    def __init__(self) -> None:
+        self._awaited: list[Thread] = []
+
+    def begin(self, client: Consumer, awaited: bool) -> None:
+        """Close a client beside everything else.
+
+        Args:
+            awaited: brokers answer, so that it will not take for ever.
+        """
+        thread = Thread(target=close, args=(client,), name="kafka-close", daemon=True)
+        thread.start()
+        if awaited:
+            self._awaited = [one for one in self._awaited if one.is_alive()] + [thread]
+
+    def wait(self, deadline: float) -> None:
+        """Until the clients are closed whose brokers answer, or `deadline`."""
+        for thread in self._awaited:
+            thread.join(max(0.0, deadline - monotonic()))
