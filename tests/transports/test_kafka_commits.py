@@ -112,6 +112,13 @@ def _place(note: Note, offset: int) -> TopicPartition:
     return TopicPartition("job", 0, offset, pack(note))
 
 
+def test_what_is_done_in_a_share_that_is_lost_is_written_down() -> None:
+    setup = Setup(None)
+    setup.commits.lost([setup.share])
+    assert setup.is_written(clean=True)
+    assert setup.client.committed == []
+
+
 def test_what_is_done_when_no_broker_seems_to_answer_is_written_down() -> None:
     """They may be back: whoever closes then hears of it last."""
     setup = Setup(None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from eventbus import Event, EventBus, KafkaConfig, Reject
+from eventbus import Event, EventBus, KafkaConfig, Reject, TransportUnavailable
 from eventbus.transports.base import Settings, SubscriptionId
 from eventbus.transports.kafka import KafkaTransport, consumer, names, registry
 from eventbus.transports.kafka.standstill import Standstill
@@ -144,6 +145,26 @@ def test_a_member_without_events_soon_learns_that_brokers_answer_again(
 
     reader._trouble.silent()  # As the client says when it has lost all brokers.
     wait_for(lambda: not reader._trouble.down, what="it knows")
+
+
+def test_an_error_that_is_remembered_keeps_nothing_open(
+    transport: KafkaTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[weakref.ref[Client]] = []
+
+    def look() -> None:
+        client = Client({"bootstrap.servers": kafka.brokers(), "group.id": "g", **kafka.SILENT})
+        seen.append(weakref.ref(client))
+        raise TransportUnavailable("away")
+
+    transport.declare(ID, "latest")
+    monkeypatch.setattr(transport._catalogue, "look", look)
+    transport._registry._look_at = 0.0
+    wait_for(lambda: transport._registry.error, what="it has failed")
+
+    with pytest.raises(TransportUnavailable, match="away"):
+        transport.backlog(ID)
+    assert seen[0]() is None
 
 
 def test_a_reader_that_stands_still_is_made_anew(

@@ -127,7 +127,11 @@ class Admin:
         if error is None and down and trouble.reason and not trouble.worked:
             error = trouble.unavailable("cannot be reached")
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                # Or it and the frames up to here, and in them a client, hold each other.
+                del error
 
     def _translated(self, error: Exception) -> EventBusError:
         """With what the callbacks tell: the error itself says only that it took too long."""

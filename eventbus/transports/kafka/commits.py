@@ -128,6 +128,10 @@ class Commits:
         except TransportError:
             self._write_down(shares, True)
 
+    def lost(self, shares: Iterable[Share]) -> None:
+        """Tell whoever has them next what is done in shares that are not ours any more."""
+        self._write_down(shares, True)
+
     def last(self, seconds: float) -> bool:
         """Commit all, given back in order, before the client is closed; `False` if nobody answers.
 

@@ -433,7 +433,7 @@ class KafkaConsumer:
             self._commits.give_up(shares)
 
     def _lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
-        """Called by the client: a peer may have them already, so nothing is committed."""
+        """Called by the client: a commit would be refused, and a peer may have them already."""
         self._trouble.silent()
         try:
             self._leave(self._held(partitions))
@@ -443,10 +443,15 @@ class KafkaConsumer:
             self._forget(partitions)
 
     def _leave(self, shares: list[Share]) -> None:
-        """Begin nothing more, and remember what is done: often they come back to this member."""
+        """Begin nothing more, and remember what is done: often they come back to this member.
+
+        All of the group join again before anybody gets them, and read then what is written here.
+        """
         self._surrender(shares, 0.0)
         for share in shares:
             self._left[share.topic, share.partition] = Progress(*share.position(False))
+        if self._commits is not None:
+            self._commits.lost(shares)
 
     def _held(self, partitions: list[TopicPartition]) -> list[Share]:
         places = [(place.topic, place.partition) for place in partitions]

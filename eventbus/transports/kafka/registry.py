@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from copy import copy
 from datetime import datetime, timezone
 from threading import Condition, Thread
 from time import monotonic
@@ -96,9 +97,18 @@ class Registry:
         self._looked_at = self._look_at = 0.0
         #: Called by the thread after each look at all topics.
         self.watchers: set[Callable[[], None]] = set()
-        self.error: EventBusError | None = None
+        self._error: EventBusError | None = None
         #: All that there was at the beginning was read.
         self.read = False
+
+    @property
+    def error(self) -> EventBusError | None:
+        """Why it cannot be followed.
+
+        Another object each time: one that was raised holds the frames it went through, and with
+        them a client that was to be closed.
+        """
+        return copy(self._error)
 
     # -- any thread ------------------------------------------------------------------------
 
@@ -176,8 +186,9 @@ class Registry:
         with self._changed:
             self._sought = max(self._sought, position)
             while self._position < position:
-                if self.error is not None and not isinstance(self.error, TransportUnavailable):
-                    raise self.error
+                error = self.error
+                if error is not None and not isinstance(error, TransportUnavailable):
+                    raise error
                 left = deadline - monotonic()
                 if left <= 0 or self._stopping:
                     raise TransportUnavailable(
@@ -218,7 +229,7 @@ class Registry:
                 self._follow()
             except Exception as error:
                 known = isinstance(error, EventBusError)
-                self.error = error if known else TransportUnavailable(str(error))  # type: ignore[assignment]
+                self._error = copy(error) if known else TransportUnavailable(str(error))  # type: ignore[assignment]
                 logger.debug("the registry cannot be followed: %s", error)
             with self._changed:
                 self._changed.notify_all()
@@ -278,9 +289,9 @@ class Registry:
         self._producing.idle()
         try:
             topic = self._catalogue.look().get(names.REGISTRY)
-            self.error = None
+            self._error = None
         except EventBusError as error:
-            self.error = error
+            self._error = copy(error)
             self._look_at = monotonic() + AGAIN
             return
         if topic != self._topic:

@@ -168,9 +168,9 @@ class KafkaTransport:
         return self._admin.ends(places(events))
 
     def backlog(self, subscription: SubscriptionId, upto: Any = None) -> int | None:
-        if self._registry.error is not None:
+        if (error := self._registry.error) is not None:
             # Nobody answers, as was seen a moment ago: `health` need not wait for that again.
-            raise self._registry.error
+            raise error
         birth = self._registry.find(subscription)
         if birth is None:
             birth = self._registry.all().get(subscription)
