@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import time
 import weakref
 from collections.abc import Iterator
+from threading import current_thread
 from typing import Any
 
 import pytest
@@ -67,6 +70,14 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> list[Client]:
     for module in (registry, consumer):
         monkeypatch.setattr(module, "Consumer", make)
     return made
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """What is in no cycle is gone with its last name."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def reject(event: Event) -> None:
@@ -165,6 +176,31 @@ def test_an_error_that_is_remembered_keeps_nothing_open(
     with pytest.raises(TransportUnavailable, match="away"):
         transport.backlog(ID)
     assert seen[0]() is None
+
+
+def test_a_session_that_failed_keeps_nothing_open(
+    bus: EventBus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    without_collector: None,
+) -> None:
+    caplog.set_level(logging.CRITICAL, "eventbus")  # A line that is kept holds the error.
+    seen: list[weakref.ref[Client]] = []
+    sync = registry.Registry.sync
+
+    def fail_once(self: registry.Registry) -> None:
+        if "consumer" in current_thread().name and not seen:
+            client = Client({"bootstrap.servers": kafka.brokers(), "group.id": "g", **kafka.SILENT})
+            seen.append(weakref.ref(client))
+            raise TransportUnavailable("away")
+        sync(self)
+
+    monkeypatch.setattr(registry.Registry, "sync", fail_once)
+    received = Received(name="h")
+    bus.subscribe("job", received)
+    bus.publish("job", 1)
+    received.wait(1)
+
+    assert bus.stats().reconnects == 1
+    wait_for(lambda: seen[0]() is None, what="nothing holds it")
 
 
 def test_a_reader_that_stands_still_is_made_anew(

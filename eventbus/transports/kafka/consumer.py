@@ -177,9 +177,11 @@ class KafkaConsumer:
         self._closing = True
         self._registry.watchers.discard(self._compare)
         client, self._client = self._client, None
+        commits, self._commits = self._commits, None
+        # It holds all that it went through, and that in turn clients and this.
+        self._failure = None
         if client is None:
             return
-        commits = self._commits
         if commits is not None and commits.last(FAREWELL):
             farewell.close(client)
         else:
@@ -436,7 +438,8 @@ class KafkaConsumer:
         """Called by the client: a commit would be refused, and a peer may have them already."""
         self._trouble.silent()
         try:
-            self._leave(self._held(partitions))
+            if not self._closing:
+                self._leave(self._held(partitions))
         except Exception as error:
             logger.debug("what was lost could not be looked through: %s", error)
         finally:
