@@ -13,6 +13,9 @@ from time import monotonic
 
 from confluent_kafka import Consumer
 
+#: Seconds after which it is no rebalance that is waited for, but a broker that is not there.
+LONGEST = 7.0
+
 
 def close(client: Consumer) -> None:
     """Close a client; never raises."""
@@ -39,5 +42,6 @@ class Farewells:
 
     def wait(self, deadline: float) -> None:
         """Until the clients are closed whose brokers answer, or `deadline`."""
+        deadline = min(deadline, monotonic() + LONGEST)
         for thread in self._awaited:
             thread.join(max(0.0, deadline - monotonic()))

@@ -1,0 +1,60 @@
+"""Kafka without a broker: clients that cannot be closed at once."""
+
+from __future__ import annotations
+
+import time
+from threading import Event
+from typing import Any
+
+import pytest
+
+from eventbus.transports.kafka import farewell
+from eventbus.transports.kafka.farewell import Farewells
+
+pytestmark = pytest.mark.timeout(20)
+
+
+class Client:
+    """Is closed when its broker answers."""
+
+    def __init__(self) -> None:
+        self.answered, self.closed = Event(), Event()
+
+    def close(self) -> None:
+        self.answered.wait()
+        self.closed.set()
+        raise RuntimeError("as clients do that have been closed by another thread")
+
+
+@pytest.fixture
+def client() -> Any:
+    made = Client()
+    yield made
+    made.answered.set()
+
+
+def test_a_client_whose_broker_answers_is_waited_for(client: Any) -> None:
+    farewells = Farewells()
+    farewells.begin(client, awaited=True)
+    client.answered.set()
+    farewells.wait(time.monotonic() + 10)
+    assert client.closed.is_set()
+
+
+@pytest.mark.parametrize("awaited", [True, False])
+def test_one_whose_broker_does_not_is_left(
+    client: Any, awaited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if awaited:
+        monkeypatch.setattr(farewell, "LONGEST", 0.05)
+    farewells = Farewells()
+    farewells.begin(client, awaited=awaited)
+    farewells.wait(time.monotonic() + 60)
+    assert not client.closed.is_set()
+
+
+def test_no_time_is_no_wait(client: Any) -> None:
+    farewells = Farewells()
+    farewells.begin(client, awaited=True)
+    farewells.wait(time.monotonic())
+    assert not client.closed.is_set()
