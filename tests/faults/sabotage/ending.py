@@ -63,7 +63,7 @@ def close_takes_its_time() -> None:
 
 def connection_left_open() -> None:
     """The publishing connection survives the close of its bus."""
-    change(SQLiteTransport, "close", lambda _: lambda self: None)
+    change(SQLiteTransport, "close", lambda _: lambda self, timeout=0.0: None)
 
 
 ALL = (
