@@ -83,10 +83,18 @@ KINDS = {
     "rabbitmq": Kind(RabbitMQ, wipe=_empty, let_in_by=_change_user, renew=_empty, recovery=35.0),
     "postgres": Kind(Postgres, wipe=_drop_tables, let_in_by=_change_role),
     "kafka": Kind(
-        BusKafka, wipe=kafka.empty, renew=kafka.empty, recovery=9.0, session=6.0,
+        BusKafka, wipe=kafka.empty, renew=kafka.empty, recovery=9.0,
+        session=6.0,
         relay=lambda server: (server.port_of("relayed"), server.port_of("relay")),
     ),
 }
+#: Those whose tests `make preview` runs.
+PREVIEW = {"kafka"}
 
 
-SERVERS = [pytest.param(KINDS[name], id=name, marks=getattr(pytest.mark, name)) for name in KINDS]
+def _marks(name: str) -> list[pytest.MarkDecorator]:
+    mark = getattr(pytest.mark, name)
+    return [mark, pytest.mark.preview] if name in PREVIEW else [mark]
+
+
+SERVERS = [pytest.param(KINDS[name], id=name, marks=_marks(name)) for name in KINDS]
