@@ -28,6 +28,7 @@ class Kind(NamedTuple):
         recovery: seconds until handling goes on after a fault. While a server starts for long, the
             pauses between two attempts to reconnect grow, to half a minute at most.
         session: seconds that a group gives once more to who has died while it waited for another.
+        reconnect: seconds until a client that goes on by itself has the broker again.
         relay: ports for a relay in front of it: where to pass bytes to, and where to listen.
     """
 
@@ -37,6 +38,7 @@ class Kind(NamedTuple):
     renew: Callable[[Any], None] | None = None
     recovery: float = 7.0
     session: float = 0.0
+    reconnect: float = 0.0
     relay: Callable[[Any], tuple[int, int]] = lambda server: (server.port, 0)
 
 
@@ -84,7 +86,7 @@ KINDS = {
     "postgres": Kind(Postgres, wipe=_drop_tables, let_in_by=_change_role),
     "kafka": Kind(
         BusKafka, wipe=kafka.empty, renew=kafka.empty, recovery=9.0,
-        session=6.0,
+        session=6.0, reconnect=0.7,
         relay=lambda server: (server.port_of("relayed"), server.port_of("relay")),
     ),
 }

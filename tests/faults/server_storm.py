@@ -66,7 +66,8 @@ def _rules(transport: str) -> Rules:
     if session := KINDS[transport].session:
         # No lease: whoever is dead for a session is, and a second one may follow.
         return replace(
-            rules, session=session, take_over=session + JOINING, recovery=2 * session + JOINING
+            rules, session=session, take_over=session + JOINING, recovery=2 * session + JOINING,
+            reconnect=KINDS[transport].reconnect,
         )
     return rules
 

@@ -204,6 +204,21 @@ def test_without_leases_an_outage_explains_what_began_in_it(story):
     assert story.broken() == {"I4"}
 
 
+def test_a_member_that_is_not_connected_again_is_in_the_outage_still(story):
+    """The next one is not to explain it."""
+    story.publish("a")
+    story.fault(steps.FAULT_ON, "kill")
+    story.fault(steps.STRUCK, "kill")
+    story.fault(steps.FAULT_OFF, "kill")
+    story.handle("a")
+    story.fault(steps.FAULT_ON, "restart", after=0.6)
+    story.fault(steps.STRUCK, "restart")
+    story.fault(steps.FAULT_OFF, "restart")
+    story.handle("a", "m2")
+    assert story.broken(leases=False, settle_window=0.5, reconnect=0.2) == set()
+    assert story.broken(leases=False, settle_window=0.5) == {"I4"}
+
+
 # -- I5 ----------------------------------------------------------------------------------------
 
 

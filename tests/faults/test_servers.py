@@ -44,7 +44,7 @@ def rules(kind: Kind) -> Rules:
     window = 2.5 * able.settle_interval
     return replace(
         RULES, leases=able.receipts_survive, recovery=kind.recovery, settle_window=window,
-        session=kind.session,
+        session=kind.session, reconnect=kind.reconnect,
     )
 
 

@@ -127,7 +127,7 @@ def _attributed(
 
 def _until(fault: Fault, rules: Rules) -> float:
     """The last moment at which what began is hit by a fault."""
-    return fault.struck if rules.leases else max(fault.struck, fault.over)
+    return fault.struck if rules.leases else max(fault.struck, fault.over + rules.reconnect)
 
 
 def _explains(fault: Fault, before: Run, after: Run, rules: Rules) -> bool:

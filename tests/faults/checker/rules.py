@@ -24,6 +24,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         settle_window: what a process completed in so long before its end may be repeated.
         leases: what a member holds outlives its connection; otherwise what began in an outage, too,
             is handled again.
+        reconnect: until a member whose connection outlives an outage has the broker again. What it
+            begins meanwhile counts as begun in the outage.
         unaware: until a server knows that a member is dead, to which it may hand events so long.
         take_over: until what a killed member ran begins at a peer.
         session: how much longer that may take where two of a group die within such a time.
@@ -41,6 +43,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     settle_window: float = 0.1
     leases: bool = True
+    reconnect: float = 0.0
     unaware: float = 0.0
     take_over: float = 10.0
     session: float = 0.0
