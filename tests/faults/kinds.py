@@ -7,11 +7,15 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
+from eventbus.transports import capabilities
 from tests.conformance import kafka, rabbitmq
 from tests.servers import Nats, Postgres, RabbitMQ, Redis, Server
 from tests.transports import nats_streams
 from tests.transports.kafka_server import BusKafka
+
+from .checker.rules import Rules
 
 #: Of every server here.
 PASSWORD = "first-secret"
@@ -29,6 +33,7 @@ class Kind(NamedTuple):
             pauses between two attempts to reconnect grow, to half a minute at most.
         session: seconds that a group gives once more to who has died while it waited for another.
         reconnect: seconds until a client that goes on by itself has the broker again.
+        unaware: seconds in which it may hand events to a member that was killed.
         relay: ports for a relay in front of it: where to pass bytes to, and where to listen.
     """
 
@@ -39,7 +44,18 @@ class Kind(NamedTuple):
     recovery: float = 7.0
     session: float = 0.0
     reconnect: float = 0.0
+    unaware: float = 0.0
     relay: Callable[[Any], tuple[int, int]] = lambda server: (server.port, 0)
+
+    def fit(self, rules: Rules) -> Rules:
+        """Rules with what is this server's own, but for how long a fault may be felt."""
+        able = capabilities(self.make.name)
+        return replace(
+            rules, leases=able.receipts_survive, session=self.session, reconnect=self.reconnect,
+            unaware=self.unaware,
+            # What is done waits for company before it is settled.
+            settle_window=2.5 * able.settle_interval,
+        )
 
 
 def _restart_with(server: Server, password: str) -> None:
@@ -81,12 +97,14 @@ def _as_admin(server: Postgres, *statements: str) -> None:
 
 KINDS = {
     "redis": Kind(Redis),
-    "nats": Kind(Nats, wipe=lambda server: nats_streams.delete_all(server.url)),
-    "rabbitmq": Kind(RabbitMQ, wipe=_empty, let_in_by=_change_user, renew=_empty, recovery=35.0),
+    "nats": Kind(Nats, wipe=lambda server: nats_streams.delete_all(server.url), unaware=0.5),
+    "rabbitmq": Kind(
+        RabbitMQ, wipe=_empty, let_in_by=_change_user, renew=_empty, recovery=35.0, unaware=0.5,
+    ),
     "postgres": Kind(Postgres, wipe=_drop_tables, let_in_by=_change_role),
     "kafka": Kind(
         BusKafka, wipe=kafka.empty, renew=kafka.empty, recovery=9.0,
-        session=6.0, reconnect=0.7,
+        session=6.0, reconnect=0.7, unaware=0.5,
         relay=lambda server: (server.port_of("relayed"), server.port_of("relay")),
     ),
 }

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from eventbus.transports import capabilities
-
 from . import storm_command, summary
 from .brokers import Place
 from .checker.report import Report
@@ -59,16 +57,10 @@ def main() -> int:
 
 
 def _rules(transport: str) -> Rules:
-    able = capabilities(transport)
-    # What is done waits for company before it is settled.
-    window = 2.5 * able.settle_interval
-    rules = replace(RULES, leases=able.receipts_survive, settle_window=window)
-    if session := KINDS[transport].session:
+    rules = KINDS[transport].fit(RULES)
+    if session := rules.session:
         # No lease: whoever is dead for a session is, and a second one may follow.
-        return replace(
-            rules, session=session, take_over=session + JOINING, recovery=2 * session + JOINING,
-            reconnect=KINDS[transport].reconnect,
-        )
+        return replace(rules, take_over=session + JOINING, recovery=2 * session + JOINING)
     return rules
 
 

@@ -19,9 +19,7 @@ OPTIONS = ("--lease", LEASE)
 #: Nobody can take over what a killed member held before its lease has ended *and* the server is
 #: there: both may follow each other.
 AWAY = 80.0
-RULES = Rules(
-    take_over=LEASE + AWAY + 10.0, recovery=35.0, drain=3 * LEASE, detection=30.0, unaware=0.5
-)
+RULES = Rules(take_over=LEASE + AWAY + 10.0, recovery=35.0, drain=3 * LEASE, detection=30.0)
 #: Seconds from one fault to the next.
 PAUSE = (0.5, 3.0)
 MEMBERS, PUBLISHERS = 3, 2

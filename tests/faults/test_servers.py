@@ -12,7 +12,6 @@ import pytest
 from msgspec.structs import replace
 
 from eventbus import Event
-from eventbus.transports import capabilities
 from tests.servers import Server
 
 from .brokers import Place
@@ -26,7 +25,7 @@ from .supervisor import Supervisor
 SHORT = 5.0
 #: Where the server is away: longer than that, or the leases of the living lapse, too.
 LONG = 15.0
-RULES = Rules(take_over=SHORT + 6.0, unaware=0.5)
+RULES = Rules(take_over=SHORT + 6.0)
 PAUSE = 5.0
 #: A stream per type keeps the order of a key within a type.
 PUBLISHING = ("--unmixed",)
@@ -39,13 +38,7 @@ def place(server: Server) -> Place:
 
 @pytest.fixture
 def rules(kind: Kind) -> Rules:
-    able = capabilities(kind.make.name)
-    # What is done waits for company before it is settled.
-    window = 2.5 * able.settle_interval
-    return replace(
-        RULES, leases=able.receipts_survive, recovery=kind.recovery, settle_window=window,
-        session=kind.session, reconnect=kind.reconnect,
-    )
+    return replace(kind.fit(RULES), recovery=kind.recovery)
 
 
 @pytest.fixture
