@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
 import signal
 import sys
 import threading
@@ -34,20 +35,38 @@ hypothesis.settings.load_profile("eventbus")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-#: Their tests share servers, and empty them: one after the other, whatever runs beside them.
+#: Their tests share servers, and empty them: those of one server run one after the other.
 SHARING = ("tests/conformance/", "tests/transports/")
+#: The slowest come first, or one of those that run side by side would be left alone with them.
+FIRST = ("tests/faults/", *SHARING)
+
+_servers = re.compile(r"(?:^|[_/\[-])(kafka|nats|postgres|rabbitmq|redis)(?=[\]_.-]|$)")
+
+
+def _scope(nodeid: str) -> str:
+    """What runs in one piece: the tests of a server, or a file, whose fixtures may be servers."""
+    file, _, test = nodeid.partition("::")
+    found = _servers.findall(test[test.find("[") :]) or _servers.findall(file)
+    if not found or not file.startswith(FIRST):
+        return file
+    return f"{'shared' if file.startswith(SHARING) else 'hurt'} {found[0]}"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """Side by side run whole files: fixtures of a module may be servers."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "sharing" if nodeid.startswith(SHARING) else super()._split_scope(nodeid)
+            return _scope(nodeid)
 
+    config.option.loadscopereorder = False
     return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: [not item.nodeid.startswith(place) for place in FIRST])
 
 
 @pytest.hookimpl(trylast=True)
