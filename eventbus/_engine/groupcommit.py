@@ -16,7 +16,7 @@ from time import monotonic
 
 from .._lock import OwnedLock
 from ..errors import TransportUnavailable
-from ..transports.base import Record
+from ..transports.base import PartlyStored, Record
 
 #: Seconds that a turn is waited for at least.
 SHORTEST = 0.001
@@ -86,8 +86,22 @@ class _Ticket:
 
 def _finish(tickets: Sequence[_Ticket], error: Exception | None) -> None:
     """Note what came of one round trip that all of them shared."""
+    stored = error.stored if isinstance(error, PartlyStored) else 0
     for ticket, following in zip_longest(tickets, tickets[1:]):
-        ticket.finish(error, following)
+        own = error
+        if isinstance(error, PartlyStored):
+            own = _part(error, stored, len(ticket.records))
+            stored -= len(ticket.records)
+        ticket.finish(own, following)
+
+
+def _part(error: PartlyStored, stored: int, count: int) -> Exception | None:
+    """What the error says to whoever brought the next `count` records, if `stored` are left."""
+    if stored >= count:
+        return None
+    if stored <= 0:
+        return TransportUnavailable(str(error), outcome=error.outcome)
+    return PartlyStored(str(error), stored=stored, outcome=error.outcome)
 
 
 class GroupCommit:

@@ -13,6 +13,7 @@ import pytest
 from eventbus import TransportUnavailable
 from eventbus._engine import groupcommit
 from eventbus._engine.groupcommit import GroupCommit
+from eventbus.transports.base import PartlyStored
 
 THREADS, SENDS = 12, 150
 
@@ -78,6 +79,54 @@ def test_who_gives_up_lets_the_next_one_lead():
 
     assert caught.value.outcome == "failed"
     assert calls == [["first"], ["third"]]
+
+
+def _sent_together(*calls, error):
+    """What becomes of each call, where all share a round trip that ends with `error`."""
+    gate, begun = threading.Event(), threading.Event()
+    ended = []
+
+    def send(records, deadline, wait):
+        if not begun.is_set():
+            begun.set()
+            assert gate.wait(10)
+            return
+        assert records == [record for call in calls for record in call]
+        raise error
+
+    group = GroupCommit(send)
+
+    def publish(records):
+        try:
+            group.send(records, monotonic() + 20, True)
+        except TransportUnavailable as caught:
+            ended.append((records, getattr(caught, "stored", 0), caught.outcome))
+        else:
+            ended.append((records, len(records), "ok"))
+
+    with ThreadPoolExecutor(1 + len(calls)) as pool:
+        pool.submit(group.send, ["first"], monotonic() + 20, True)
+        assert begun.wait(10)
+        for number, records in enumerate(calls, 1):
+            pool.submit(publish, records)
+            while len(group.queue) < number:
+                sleep(0.001)
+        gate.set()
+    return sorted(ended)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "unknown"])
+@pytest.mark.parametrize(
+    ("stored", "parts"), [(1, (1, 0, 0)), (2, (1, 1, 0)), (4, (1, 3, 0)), (5, (1, 3, 1))]
+)
+def test_of_what_was_stored_each_is_told_its_own_part(stored, parts, outcome):
+    calls = ["a"], ["b", "c", "d"], ["e", "f"]
+    ended = _sent_together(*calls, error=PartlyStored("away", stored=stored, outcome=outcome))
+
+    assert ended == [
+        (call, part, "ok" if part == len(call) else outcome)
+        for call, part in zip(calls, parts, strict=True)
+    ]
 
 
 class _Complete:
