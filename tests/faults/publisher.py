@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import islice
+from zlib import crc32
 
 from eventbus import Event, EventBus, PublishError
 
@@ -28,10 +30,17 @@ def main() -> None:
         mixed=not options.unmixed,
     )
     keep = timedelta(seconds=options.retention)
-    with EventBus(options.url, group="publisher", environ={}, retention=keep) as bus:
+
+    def publish_all(events: list[Event]) -> None:
         for batch in _batches(events, options.batch):
             publish(bus, journal, batch)
-            time.sleep(options.pause)
+            time.sleep(options.pause * options.threads)
+
+    with (
+        EventBus(options.url, group="publisher", environ={}, retention=keep) as bus,
+        ThreadPoolExecutor(options.threads) as pool,
+    ):
+        list(pool.map(publish_all, _shared(events, options.threads)))
         if options.maintain:
             bus._engine.transport.maintain()
 
@@ -57,6 +66,14 @@ def publish(bus: EventBus, journal: Journal, events: list[Event]) -> None:
         journal.note(names[outcomes[event.id]], id=event.id)
 
 
+def _shared(events: Iterable[Event], threads: int) -> list[list[Event]]:
+    """Each thread's events: those of a key are one thread's, in their order."""
+    shares: list[list[Event]] = [[] for _ in range(threads)]
+    for n, event in enumerate(events):
+        shares[(n if event.key is None else crc32(event.key.encode())) % threads].append(event)
+    return shares
+
+
 def _batches(events: Iterable[Event], size: int) -> Iterator[list[Event]]:
     """Of `size` events each; every tenth batch is one event alone, sent by `publish`."""
     rest = iter(events)
@@ -75,6 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between two batches")
+    parser.add_argument("--threads", type=int, default=3, help="that share round trips")
     parser.add_argument("--keys", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=0.004)
     parser.add_argument("--failing", type=float, default=0.0)
