@@ -17,6 +17,7 @@ from time import monotonic
 from .._lock import OwnedLock
 from ..errors import TransportUnavailable
 from ..transports.base import PartlyStored, Record
+from .blame import blames_one, parts
 
 #: Seconds that a turn is waited for at least.
 SHORTEST = 0.001
@@ -84,24 +85,14 @@ class _Ticket:
         _free(self.turn)
 
 
-def _finish(tickets: Sequence[_Ticket], error: Exception | None) -> None:
-    """Note what came of one round trip that all of them shared."""
-    stored = error.stored if isinstance(error, PartlyStored) else 0
-    for ticket, following in zip_longest(tickets, tickets[1:]):
-        own = error
-        if isinstance(error, PartlyStored):
-            own = _part(error, stored, len(ticket.records))
-            stored -= len(ticket.records)
-        ticket.finish(own, following)
+def _finish(tickets: Sequence[_Ticket], told: Sequence[Exception | None]) -> None:
+    """Note what came of each."""
+    for ticket, following, error in zip_longest(tickets, tickets[1:], told):
+        ticket.finish(error, following)
 
 
-def _part(error: PartlyStored, stored: int, count: int) -> Exception | None:
-    """What the error says to whoever brought the next `count` records, if `stored` are left."""
-    if stored >= count:
-        return None
-    if stored <= 0:
-        return TransportUnavailable(str(error), outcome=error.outcome)
-    return PartlyStored(str(error), stored=stored, outcome=error.outcome)
+def _interrupted() -> Exception:
+    return TransportUnavailable("interrupted", outcome="unknown")
 
 
 class GroupCommit:
@@ -158,19 +149,30 @@ class GroupCommit:
         self._wait_for_company()
         tickets = self._take()
         self._latest = len(tickets)
+        # What stands if a KeyboardInterrupt leaves this in the middle.
+        told: Sequence[Exception | None] = [_interrupted()] * len(tickets)
+        try:
+            told = self._sent(tickets, deadline, wait)
+        finally:
+            _finish(tickets, told)
+            tickets[0].let_go()
+
+    def _sent(
+        self, tickets: Sequence[_Ticket], deadline: float, wait: bool
+    ) -> Sequence[Exception | None]:
+        """What came of each, after one round trip that they share."""
         records = tickets[0].records
         if len(tickets) > 1:
             records = [record for ticket in tickets for record in ticket.records]
-        # What stands if a KeyboardInterrupt leaves `send` in the middle.
-        error: Exception | None = TransportUnavailable("interrupted", outcome="unknown")
         try:
             self._send(records, deadline, wait)
-            error = None
-        except Exception as failure:
-            error = failure
-        finally:
-            _finish(tickets, error)
-            tickets[0].let_go()
+        except PartlyStored as error:
+            return parts(error, [len(ticket.records) for ticket in tickets])
+        except Exception as error:
+            if len(tickets) > 1 and blames_one(error):
+                return [self._sent([ticket], deadline, wait)[0] for ticket in tickets]
+            return [error] * len(tickets)
+        return [None] * len(tickets)
 
     def _wait_for_company(self) -> None:
         """Whoever came through just now may be about to come again: let them, while they do."""

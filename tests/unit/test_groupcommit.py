@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from eventbus import TransportUnavailable
+from eventbus import AuthenticationError, TopologyError, TransportError, TransportUnavailable
 from eventbus._engine import groupcommit
 from eventbus._engine.groupcommit import GroupCommit
 from eventbus.transports.base import PartlyStored
@@ -81,25 +81,23 @@ def test_who_gives_up_lets_the_next_one_lead():
     assert calls == [["first"], ["third"]]
 
 
-def _sent_together(*calls, error):
-    """What becomes of each call, where all share a round trip that ends with `error`."""
+def _sent_together(*calls, store):
+    """What becomes of each call, where all share a round trip; `store` gets their records."""
     gate, begun = threading.Event(), threading.Event()
     ended = []
 
     def send(records, deadline, wait):
-        if not begun.is_set():
-            begun.set()
-            assert gate.wait(10)
-            return
-        assert records == [record for call in calls for record in call]
-        raise error
+        if begun.is_set():
+            store(list(records))
+        begun.set()
+        assert gate.wait(10)
 
     group = GroupCommit(send)
 
     def publish(records):
         try:
             group.send(records, monotonic() + 20, True)
-        except TransportUnavailable as caught:
+        except TransportError as caught:
             ended.append((records, getattr(caught, "stored", 0), caught.outcome))
         else:
             ended.append((records, len(records), "ok"))
@@ -121,12 +119,41 @@ def _sent_together(*calls, error):
 )
 def test_of_what_was_stored_each_is_told_its_own_part(stored, parts, outcome):
     calls = ["a"], ["b", "c", "d"], ["e", "f"]
-    ended = _sent_together(*calls, error=PartlyStored("away", stored=stored, outcome=outcome))
 
-    assert ended == [
+    def store(records):
+        assert records == ["a", "b", "c", "d", "e", "f"]
+        raise PartlyStored("away", stored=stored, outcome=outcome)
+
+    assert _sent_together(*calls, store=store) == [
         (call, part, "ok" if part == len(call) else outcome)
         for call, part in zip(calls, parts, strict=True)
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "others", "attempts"),
+    [
+        (TopologyError("not this one"), "ok", 4),
+        # What is so for all, and what may have been stored, is not tried again.
+        (TopologyError("no answer", outcome="unknown"), "unknown", 1),
+        (TransportUnavailable("away"), "failed", 1),
+        (AuthenticationError("wrong password"), "failed", 1),
+    ],
+)
+def test_what_one_of_them_may_not_send_is_told_to_that_one_only(error, others, attempts):
+    sent = []
+
+    def store(records):
+        sent.append(records)
+        if "bad" in records:
+            raise error
+
+    ended = _sent_together(["a"], ["bad"], ["c", "d"], store=store)
+
+    assert [(call, outcome) for call, _, outcome in ended] == [
+        (["a"], others), (["bad"], error.outcome), (["c", "d"], others)
+    ]
+    assert len(sent) == attempts
 
 
 class _Complete:
@@ -181,7 +208,7 @@ def test_whoever_leads_is_told_when_all_are_there(monkeypatch):
 def _shared(*owners):
     """Tickets of one round trip that is over; which of their owners were let go."""
     tickets = [owner() for owner in owners]
-    groupcommit._finish(tickets, None)
+    groupcommit._finish(tickets, [None] * len(tickets))
 
     def free():
         return [not ticket.turn.locked() for ticket in tickets]
