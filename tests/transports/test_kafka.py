@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from eventbus import Event, EventBus, KafkaConfig, TopologyError
+from eventbus import Event, EventBus, KafkaConfig, PublishError, TopologyError
 from eventbus.transports.kafka import names
 from tests.conformance import kafka
 from tests.conformance.target import Gate, Received, fail, wait_for
@@ -126,6 +127,23 @@ def test_types_that_kafka_would_confuse_are_refused(bus: EventBus) -> None:
     bus.publish("a.b")
     with pytest.raises(TopologyError, match=r"a_b.*a\.b"):
         bus.subscribe("a_b", Received())
+
+
+def test_a_type_that_is_refused_stops_no_other_thread(bus: EventBus) -> None:
+    bus.publish("a.b")
+
+    def publish(number: int) -> str:
+        try:
+            bus.publish("a_b" if number % 4 == 0 else "a.b", number)
+        except PublishError as error:
+            assert "a_b" in str(error)
+            return error.outcome
+        return "ok"
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(publish, range(80)))
+
+    assert outcomes == ["failed" if number % 4 == 0 else "ok" for number in range(80)]
 
 
 def test_foreign_topics_are_skipped(bus: EventBus, admin: AdminClient) -> None:
