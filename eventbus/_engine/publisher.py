@@ -71,16 +71,25 @@ class Publisher:
 
     def publish_one(self, event: Event, wait: bool) -> None:
         """The same as `publish` for one event, with less ado: the hot path of small services."""
-        if not self._direct:
-            self.publish((event,), wait=wait)
-            return
-        record = self.record(event)
+        records = (self.record(event),)
         try:
-            self._transport.publish((record,), timeout=self._timeout, wait=wait)
+            if self._direct:
+                self._transport.publish(records, timeout=self._timeout, wait=wait)
+            else:
+                self._send_one(records, wait)
         except TransportError as error:
             raise _publish_error((event,), 0, error) from error
         with self._count_lock:
             self.published += 1
+
+    def _send_one(self, records: Sequence[Record], wait: bool) -> None:
+        deadline = monotonic() + self._timeout
+        try:
+            self._group.send(records, deadline, wait)
+        except TransportUnavailable as error:
+            self._pause_or_raise(error, deadline)
+            self._send(records, _Progress(), deadline, wait, None)
+        self._maintenance.run_if_due()
 
     def publish(
         self, events: Sequence[Event], *, wait: bool = True, connection: Any = None
@@ -96,7 +105,8 @@ class Publisher:
         try:
             while progress.confirmed < len(records):
                 chunk = records[progress.confirmed : progress.confirmed + CHUNK]
-                self._send(chunk, progress, wait, connection)
+                deadline = monotonic() + self._timeout
+                self._send(chunk, progress, deadline, wait, connection)
             if connection is None:
                 self._maintenance.run_if_due()
         except TransportError as error:
@@ -106,9 +116,9 @@ class Publisher:
                 self.published += progress.confirmed
 
     def _send(
-        self, records: Sequence[Record], progress: _Progress, wait: bool, connection: Any
+        self, records: Sequence[Record], progress: _Progress, deadline: float, wait: bool,
+        connection: Any,
     ) -> None:
-        deadline = monotonic() + self._timeout
         while records:
             try:
                 if connection is None:
