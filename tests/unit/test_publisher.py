@@ -98,6 +98,28 @@ def test_what_may_have_been_stored_is_not_sent_again(clock):
     assert (broker.calls, caught.value.outcome) == ([2], "unknown")
 
 
+def test_one_event_is_sent_again_as_long_as_many_are(clock):
+    broker, event, begun = Broker(), Event("a.b"), clock.now
+    broker.errors = [FAILED] * 3
+    sending = publisher(broker, timeout=2.0)
+    sending.publish_one(event, wait=True)
+    assert (broker.calls, broker.stored, sending.published) == ([1] * 4, [event.id], 1)
+
+    broker.errors = [FAILED] * 1000
+    with pytest.raises(PublishError, match="was not stored: away"):
+        sending.publish_one(event, wait=True)
+    assert clock.now - begun < 2 * 2.0 + 1.0
+    assert sending.published == 1
+
+
+def test_one_event_that_may_have_been_stored_is_not_sent_again(clock):
+    broker = Broker()
+    broker.errors = [UNKNOWN]
+    with pytest.raises(PublishError, match="may or may not have been stored"):
+        publisher(broker).publish_one(Event("a.b"), wait=True)
+    assert broker.calls == [1]
+
+
 def test_where_the_broker_drops_the_second_copy_it_is(clock):
     broker = Broker(deduplicates=True)
     broker.errors = [UNKNOWN, UNKNOWN]
