@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from eventbus.transports import capabilities
+from tests.conformance import kafka
 from tests.conformance.target import ENTRIES, Gate, Target
 
 
@@ -45,3 +46,10 @@ def gate(target: Target) -> Iterator[Gate]:
     made = Gate()
     yield made
     made.open()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_kafka_client_left() -> Iterator[None]:
+    """One that lives on opens pipes when it likes, while other tests count open files."""
+    yield
+    kafka.admin.cache_clear()

@@ -20,7 +20,7 @@ from eventbus.transports.kafka import names
 from tests.conformance import kafka
 from tests.conformance.target import Gate, Received, fail, wait_for
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.preview]
 
 
 @pytest.fixture(autouse=True)
