@@ -188,7 +188,7 @@ def away_for_long(run: Supervisor) -> None:
 def publisher_killed(run: Supervisor) -> None:
     """A publisher is killed as soon as it holds a confirmation."""
     run.live_member()
-    publisher = run.publisher("--count", 200, "--seed", 1, "--batch", 1, "--threads", 1)
+    publisher = run.publisher("--count", 200, "--seed", 1, "--batch", 1)
     run.wait("one is confirmed", lambda: run.progress.counts[steps.CONFIRMED] > 0)
     run.kill(publisher)
     _drain(run)

@@ -6,7 +6,7 @@ import time
 from threading import Thread
 from typing import Any
 
-from eventbus import PublishError
+from eventbus import Event, PublishError
 from eventbus._engine.publisher import Publisher
 from eventbus.deadletter import DeadLetters
 
@@ -18,30 +18,33 @@ def publish_returns_early() -> None:
     """`publish` returns while the event is still in this process alone."""
 
     def make(publish: Any) -> Any:
-        def early(self: Any, events: Any, **options: Any) -> None:
+        def early(self: Any, *arguments: Any, **options: Any) -> None:
             def later() -> None:
                 time.sleep(BETWEEN)
-                publish(self, events, **options)
+                publish(self, *arguments, **options)
 
             Thread(target=later, daemon=True).start()
 
         return early
 
-    change(Publisher, "publish", make)
+    for name in ("publish", "publish_one"):
+        change(Publisher, name, make)
 
 
 def stored_but_called_failed() -> None:
     """`publish` reports a failure although the event is stored."""
 
     def make(publish: Any) -> Any:
-        def lying(self: Any, events: Any, **options: Any) -> None:
-            publish(self, events, **options)
+        def lying(self: Any, sent: Any, *arguments: Any, **options: Any) -> None:
+            publish(self, sent, *arguments, **options)
+            events = [sent] if isinstance(sent, Event) else sent
             outcomes = dict.fromkeys((event.id for event in events), "failed")
             raise PublishError("not stored", event=events[0], outcomes=outcomes)  # type: ignore
 
         return lying
 
-    change(Publisher, "publish", make)
+    for name in ("publish", "publish_one"):
+        change(Publisher, name, make)
 
 
 def replay_removes_first() -> None:
