@@ -91,10 +91,6 @@ def _finish(tickets: Sequence[_Ticket], told: Sequence[Exception | None]) -> Non
         ticket.finish(error, following)
 
 
-def _interrupted() -> Exception:
-    return TransportUnavailable("interrupted", outcome="unknown")
-
-
 class GroupCommit:
     """Sends through `send`, one call at a time."""
 
@@ -150,7 +146,8 @@ class GroupCommit:
         tickets = self._take()
         self._latest = len(tickets)
         # What stands if a KeyboardInterrupt leaves this in the middle.
-        told: Sequence[Exception | None] = [_interrupted()] * len(tickets)
+        interrupted = TransportUnavailable("interrupted", outcome="unknown")
+        told: Sequence[Exception | None] = [interrupted] * len(tickets)
         try:
             told = self._sent(tickets, deadline, wait)
         finally:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from eventbus.transports import capabilities
-from tests.conformance import kafka
+from tests.conformance.kafka import no_client_left
 from tests.conformance.target import ENTRIES, Gate, Target
+
+__all__ = ["gate", "no_client_left", "target"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,10 +48,3 @@ def gate(target: Target) -> Iterator[Gate]:
     made = Gate()
     yield made
     made.open()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_kafka_client_left() -> Iterator[None]:
-    """One that lives on opens pipes when it likes, while other tests count open files."""
-    yield
-    kafka.admin.cache_clear()

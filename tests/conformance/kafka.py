@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
@@ -30,6 +32,13 @@ brokers = cache(lambda: provide("kafka"))
 @cache
 def admin(address: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": address, **SILENT})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_client_left() -> Iterator[None]:
+    """One that lives on opens pipes when it likes, while other tests count open files."""
+    yield
+    admin.cache_clear()
 
 
 def config(folder: Path) -> dict[str, Any]:
