@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -124,6 +125,29 @@ def test_a_first_segment_that_appears_while_all_members_are_down(buses: Buses) -
         handler.wait(1)
     assert bus.join(10)
     assert [handler.payloads for handler in handlers] == [[1]] * 4
+
+
+def test_a_stream_that_is_just_being_made_is_waited_for(buses: Buses, url: str) -> None:
+    letters = buses()._engine.transport.dead_letters
+    made = threading.Event()
+
+    def make() -> None:
+        config = {"name": "_eventbus_dead", "subjects": ["_eventbus.dead.>"], "storage": "file"}
+        both = [("STREAM.CREATE._eventbus_dead", config), ("STREAM.DELETE._eventbus_dead", None)]
+        nats_streams.api(url, *(both * 300))
+        made.set()
+
+    def look() -> int:
+        looked = 0
+        while not made.is_set():
+            assert list(letters.list("g")) == []
+            looked += 1
+        return looked
+
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(make)
+        assert look() > 100
+        making.result()
 
 
 def test_an_operators_stream_is_used_under_its_name(buses: Buses, url: str) -> None:

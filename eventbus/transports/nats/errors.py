@@ -19,6 +19,10 @@ Outcome = Literal["failed", "unknown"]
 #: stream's subjects.
 NO_STREAM, NO_CONSUMER, NO_MESSAGE = 10059, 10014, 10037
 OVERLAP, IN_USE, OTHER_LAST, BAD_FILTER = 10065, 10058, 10071, 10093
+#: The stream is being made, or removed, at this very moment (`addConsumerWithAssignment` of the
+#: server); 2.9 has no code for it, but a general one and these words.
+HALF_MADE = 10096
+_HALF_MADE_IN_2_9 = (10012, "invalid stream")
 
 _DENIALS = ("authorization", "authentication", "permissions violation")
 #: Errors of JetStream that no waiting mends: it is off, for the server or the account.
@@ -41,6 +45,8 @@ class Refused(TransportError):
 def refusal(name: str, error: Mapping[str, Any], subject: str = "") -> TransportError:
     """The error of an answer of JetStream as one of ours."""
     code = int(error.get("err_code", 0))
+    if (code, error.get("description")) == _HALF_MADE_IN_2_9:
+        code = HALF_MADE
     about = f" ({subject})" if subject else ""
     text = f"{name}: JetStream: {error.get('description', 'unknown error')}{about}"
     if code in _DISABLED:

@@ -25,7 +25,7 @@ from ...errors import (
     TransportUnavailable,
 )
 from . import options
-from .errors import NO_STREAM, Outcome, Refused, refusal, text_of, translate
+from .errors import HALF_MADE, NO_STREAM, Outcome, Refused, refusal, text_of, translate
 from .loop import Expired, Loop
 
 Result = TypeVar("Result")
@@ -36,6 +36,8 @@ CONNECT_TIMEOUT, ANSWER_TIMEOUT = 4.0, 5.0
 SHORTEST = 0.05
 #: Seconds between two signs of life, which the client asks for while somebody waits.
 PING = 10
+#: Seconds between questions about a stream that another client is just making, and their number.
+HALF_MADE_PAUSE, HALF_MADE_TRIES = 0.01, 100
 #: What the server calls it when nobody listens to a subject, or a request has nothing to give.
 STATUS = "Status"
 
@@ -283,8 +285,17 @@ class Link:
 
         Raises:
             Refused: with the server's code.
+            TransportUnavailable: the stream is neither there nor not there for a whole second.
         """
-        return await (await self.api_soon(subject, body))
+        for _ in range(HALF_MADE_TRIES):
+            try:
+                return await (await self.api_soon(subject, body))
+            except Refused as error:
+                if error.code != HALF_MADE:
+                    raise
+                half_made = error
+            await asyncio.sleep(HALF_MADE_PAUSE)
+        raise TransportUnavailable(str(half_made))
 
     async def api_soon(self, subject: str, body: object = None) -> Awaitable[dict[str, Any]]:
         """Ask JetStream now; the answer can be awaited later."""
