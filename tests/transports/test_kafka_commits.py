@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
+from eventbus.errors import TransportUnavailable
 from eventbus.transports.kafka import commits, names
 from eventbus.transports.kafka.admin import Topic
 from eventbus.transports.kafka.commits import Commits
@@ -29,8 +30,10 @@ class Client:
         self.error = error
         self.commits: Any = None
         self.committed: list[int] = []
+        self.waited = 0
 
     def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        self.waited += not asynchronous
         self.committed += [place.offset for place in offsets]
         if not asynchronous and self.error is not None:
             raise KafkaException(self.error)
@@ -48,13 +51,19 @@ class Setup:
         for offset in (0, 1, 3):
             self.share.settled(offset)
         self.written: dict[str, Progress] = {}
+        self.broken = False
         self.client = Client(error)
         shares = {("job", 0): self.share}
         self.trouble = Trouble("kafka")
         self.commits = self.client.commits = Commits(
             self.client, self.trouble, shares, "g",  # type: ignore[arg-type]
-            lambda records, seconds: self.written.update(records),
+            self._write,
         )
+
+    def _write(self, records: dict[str, Progress], seconds: float) -> None:
+        if self.broken:
+            raise TransportUnavailable("nobody answers")
+        self.written.update(records)
 
     def is_written(self, clean: bool) -> bool:
         found = self.written.get(names.progress("g", "job", 0))
@@ -99,6 +108,61 @@ def test_after_a_refusal_it_is_written_down_until_a_commit_is_taken(
     setup.commits.begin()
     assert not setup.written
     assert setup.client.committed == [2, 2, 4]
+
+
+def test_a_mark_waits_for_no_commit_and_takes_with_it_all_that_is_done() -> None:
+    """The consumer thread waits for it, and may have to be told that its process dies."""
+    setup = Setup(None)
+    setup.share.note.started = 2
+    setup.commits.mark()
+    assert setup.is_written(clean=False)
+    note = unpack(setup.written[names.progress("g", "job", 0)].note)
+    assert note is not None and note.started == 2
+    assert setup.client.waited == 0
+
+
+def test_a_mark_that_cannot_be_written_is_an_error() -> None:
+    setup = Setup(None)
+    setup.broken = True
+    for _ in range(2):
+        with pytest.raises(TransportUnavailable):
+            setup.commits.mark()
+    setup.broken = False
+    setup.commits.mark()
+    assert setup.is_written(clean=False)
+
+
+def test_a_partition_is_taken_up_without_waiting_for_a_commit() -> None:
+    setup = Setup(None)
+    setup.commits.take_up([setup.share])
+    assert setup.is_written(clean=False)
+    assert setup.client.waited == 0
+    assert setup.share.dirty
+
+
+def test_whose_hands_a_partition_is_in_may_be_known_beside_the_commits_only() -> None:
+    committed = _place(Note(BIRTH.key, ABOUT.id, "first", clean=True, term=1), 3)
+    second = Progress(3, pack(Note(BIRTH.key, ABOUT.id, "second", started=3, term=2)))
+    share = taken_up(committed, BIRTH, ABOUT, "me", [second])
+    assert (share.note.deaths, share.note.started, share.note.term) == (1, 3, 3)
+
+    nothing = TopicPartition("job", 0, OFFSET_INVALID)
+    share = taken_up(nothing, BIRTH, ABOUT, "me", [second])
+    assert (share.next, share.note.deaths, share.note.started) == (3, 1, 3)
+
+
+def test_what_former_owners_have_written_tells_nothing_of_the_last_one() -> None:
+    first = Progress(3, pack(Note(BIRTH.key, ABOUT.id, "first", clean=True, started=3, term=1)))
+    committed = _place(Note(BIRTH.key, ABOUT.id, "second", deaths=1, counted=3, term=2), 3)
+    share = taken_up(committed, BIRTH, ABOUT, "me", [first])
+    assert (share.note.deaths, share.note.started) == (2, None)
+
+
+def test_an_offset_set_by_hand_is_taken_as_it_is() -> None:
+    reset = TopicPartition("job", 0, 1, "")
+    beside = Progress(5, pack(Note(BIRTH.key, ABOUT.id, "other", done=[1, 1], term=7)))
+    share = taken_up(reset, BIRTH, ABOUT, "me", [beside])
+    assert (share.next, share.note.deaths, share.note.term) == (1, 0, 8)
 
 
 @pytest.mark.parametrize("error", [REFUSED, None])

@@ -80,16 +80,17 @@ class Commits:
     def _write_down(
         self, shares: Iterable[Share], clean: bool, seconds: float = BESIDE
     ) -> None:
-        """Keep where peers look what cannot be committed now."""
-        records: dict[str, Progress] = {}
-        for share in shares:
-            position = share.position(clean)
-            if position != share.kept:
-                share.kept = position
-                records[self._key(share)] = Progress(*position)
-        if records:
-            with suppress(TransportError):
-                self._write(records, seconds)
+        """Keep where peers look what cannot be committed now, if that can be."""
+        with suppress(TransportError):
+            self._keep(shares, clean, seconds)
+
+    def _keep(self, shares: Iterable[Share], clean: bool, seconds: float) -> None:
+        positions = [(share, share.position(clean)) for share in shares]
+        changed = [(share, position) for share, position in positions if position != share.kept]
+        if changed:
+            self._write({self._key(s): Progress(*position) for s, position in changed}, seconds)
+        for share, position in changed:
+            share.kept = position
 
     def _key(self, share: Share) -> str:
         return names.progress(self._group, share.topic, share.partition)
@@ -109,22 +110,22 @@ class Commits:
             if share is not None and (error is not None or place.error is not None):
                 share.dirty = True
 
-    def mark(self, share: Share) -> None:
-        """Store what the note of a share says, now; where a commit is refused, beside it."""
-        try:
-            self.now([share])
-        except TransportError:
-            self._write({self._key(share): Progress(*share.position(False))}, ANSWER_TIMEOUT)
+    def mark(self) -> None:
+        """Store what the notes of all shares say, now.
+
+        Not by a commit: the consumer thread waits meanwhile, and where the group waits for a dead
+        member, an answer takes as long as a session.
+        """
+        self._keep(self._shares.values(), False, ANSWER_TIMEOUT)
 
     def take_up(self, shares: Iterable[Share]) -> None:
-        """Say whose hands these are in now; if that is refused, the next commit says it."""
-        with suppress(TransportError):
-            self.now(shares)
+        """Say whose hands these are in now; if that fails, the next commit says it."""
+        self._write_down(shares, False)
 
     def give_up(self, shares: Collection[Share]) -> None:
         """Commit what is given back in order; it may be refused in the middle of a rebalance."""
         try:
-            self.now(shares, clean=True)
+            self._commit(_positions(shares, True))
         except TransportError:
             self._write_down(shares, True)
 
@@ -135,8 +136,8 @@ class Commits:
     def last(self, seconds: float) -> bool:
         """Commit all, given back in order, before the client is closed; `False` if nobody answers.
 
-        Not `now`: that waits for as long as a session lasts. Where no broker seems to answer there
-        is no waiting for a commit, but they may be back and nobody has heard.
+        Not as `give_up` does it: that waits for as long as a session lasts. Where no broker seems
+        to answer there is no waiting for a commit, but they may be back and nobody has heard.
         """
         if self._trouble.down:
             self._write_down(self._shares.values(), True)
@@ -159,15 +160,8 @@ class Commits:
             self._client.poll(0.01)
         return self._sent_at is None
 
-    def now(self, shares: Iterable[Share], clean: bool = False) -> None:
-        """Commit and wait for it.
-
-        Args:
-            clean: the partitions are given back in order.
-        """
-        positions = _positions(shares, clean)
-        if not positions:
-            return
+    def _commit(self, positions: list[TopicPartition]) -> None:
+        """Commit and wait for it."""
         try:
             answer: Any = self._client.commit(offsets=positions, asynchronous=False)
         except KafkaException as error:
@@ -175,8 +169,6 @@ class Commits:
         for place in answer or ():
             if place.error is not None:
                 raise translate(place.error, "commit")
-        for share in shares:
-            share.dirty = False
 
 
 def _positions(shares: Iterable[Share], clean: bool) -> list[TopicPartition]:

@@ -168,7 +168,7 @@ class KafkaConsumer:
         share, offset = delivery.receipt
         share.note.started = offset
         assert self._commits is not None
-        self._commits.mark(share)
+        self._commits.mark()
 
     def wake(self) -> None:
         self._woken = True

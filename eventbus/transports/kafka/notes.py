@@ -26,6 +26,7 @@ class Note(msgspec.Struct, array_like=True):
         deaths: how often a member vanished while the offset was `counted`.
         started: offset of the suspect that runs alone now.
         done: settled above the offset: numbers of offsets to skip and to take, in turns.
+        term: how often the partition was taken up: of two notes, the higher is the later.
     """
 
     birth: str
@@ -36,6 +37,7 @@ class Note(msgspec.Struct, array_like=True):
     counted: int = -1
     started: int | None = None
     done: list[int] = []
+    term: int = 0
 
 
 _pack = msgspec.json.Encoder().encode

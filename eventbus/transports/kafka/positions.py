@@ -38,27 +38,36 @@ def share(
     """
     offset, left = known(place, birth, about)
     note = Note(birth.key, about.id if about else "", owner)
+    written = [
+        (progress, found) for progress in beside if progress is not None
+        and (found := note_of(progress, note.birth, note.topic)) is not None
+    ]
+    note.term = 1 + max((n.term for n in (left, *(n for _, n in written)) if n), default=0)
+    if left is None and place.offset >= 0 and unpack(place.metadata) is None:
+        written = []  # Whoever set the offset by hand means it.
     done = left.done if left else []
-    for progress in beside:
-        offset, done = merged(offset, done, progress, note.birth, note.topic)
-    skips = Skips(offset, done)
-    if left is not None:
-        later = [
-            kept for p in beside if p is not None and p.offset >= place.offset
-            and (kept := note_of(p, note.birth, note.topic)) is not None
-        ]
-        _remember(note, left, later, offset)
-    return Share(place.topic, place.partition, offset, note, skips)
+    for progress, found in written:
+        offset, done = merged(offset, done, progress, found)
+    later = [n for progress, n in written if progress.offset >= place.offset]
+    _remember(note, [left, *later] if left else later, offset)
+    return Share(place.topic, place.partition, offset, note, Skips(offset, done))
 
 
-def _remember(note: Note, left: Note, later: Sequence[Note], offset: int) -> None:
-    """How often members have vanished while the offset stood still."""
-    note.deaths, note.counted = left.deaths, left.counted
-    clean = left.clean or any(n.clean and n.owner == left.owner for n in later)
-    if not clean and left.owner != note.owner:
-        note.deaths = left.deaths + 1 if left.counted == offset else 1
+def _remember(note: Note, notes: Sequence[Note], offset: int) -> None:
+    """How often members have vanished while the offset stood still.
+
+    Args:
+        notes: of former owners; of two with the same term, what was committed is first.
+    """
+    if not notes:
+        return
+    last = max(notes, key=lambda n: n.term)
+    story = [n for n in notes if (n.term, n.owner) == (last.term, last.owner)]
+    note.deaths, note.counted = last.deaths, last.counted
+    clean = any(n.clean for n in story)
+    if not clean and last.owner != note.owner:
+        note.deaths = last.deaths + 1 if last.counted == offset else 1
         note.counted = offset
-        started = (n.started for n in (left, *later) if n.started is not None)
-        note.started = next(started, None)
-    elif left.counted != offset:
+        note.started = next((n.started for n in story if n.started is not None), None)
+    elif last.counted != offset:
         note.deaths = 0

@@ -44,12 +44,13 @@ def note_of(progress: Progress | None, birth: str, topic: str) -> Note | None:
 
 
 def merged(
-    offset: int, done: list[int], progress: Progress | None, birth: str, topic: str
+    offset: int, done: list[int], progress: Progress, note: Note
 ) -> tuple[int, list[int]]:
-    """The position and what is done above it, with what was written meanwhile."""
-    note = note_of(progress, birth, topic)
-    if progress is None or note is None:
-        return offset, done
+    """The position and what is done above it, with what was written meanwhile.
+
+    Args:
+        note: of `progress`.
+    """
     known = [Skips(offset, done), Skips(progress.offset, note.done)]
     lowest = max(offset, progress.offset)
     while any(lowest in skips for skips in known):
