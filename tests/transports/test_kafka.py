@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
@@ -16,6 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from eventbus import Event, EventBus, KafkaConfig, PublishError, TopologyError
+from eventbus.transports.base import SubscriptionId
 from eventbus.transports.kafka import names
 from tests.conformance import kafka
 from tests.conformance.target import Gate, Received, fail, wait_for
@@ -69,6 +71,26 @@ def test_what_is_done_behind_a_stuck_event_is_not_done_again() -> None:
         again.wait(1)
         assert bus.join(10)
     assert again.payloads == [0]
+
+
+def test_what_an_operator_has_rewound_is_read_again(admin: AdminClient) -> None:
+    received = Received(name="h")
+    with make(partitions=1) as bus:
+        bus.subscribe("job", received)
+        bus.publish_many([("job", n) for n in range(20)])
+        received.wait(20)
+        assert bus.join(10)
+    group = names.group_of(SubscriptionId("g", "job"))
+    rewound = ConsumerGroupTopicPartitions(group, [TopicPartition("job", 0, 15)])
+    for future in admin.alter_consumer_group_offsets([rewound]).values():
+        future.result(10)
+
+    again = Received(name="h")
+    with make(partitions=1) as bus:
+        bus.subscribe("job", again)
+        again.wait(5)
+        assert bus.join(10)
+    assert again.payloads == [15, 16, 17, 18, 19]
 
 
 def test_a_topic_made_again_while_nobody_looks_is_read_from_its_start(admin: AdminClient) -> None:
