@@ -22,7 +22,7 @@ from eventbus.transports.kafka import names
 from tests.conformance import kafka
 from tests.conformance.target import Gate, Received, fail, wait_for
 
-pytestmark = [pytest.mark.kafka, pytest.mark.preview]
+pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture(autouse=True)
