@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -195,6 +196,14 @@ def test_nothing_listens() -> None:
         assert caught.value.outcome == "failed"
         with pytest.raises(TransportUnavailable):
             bus.subscribe("a.b", Received(), timeout=0.5)
+
+
+def test_a_server_that_says_nothing_is_told_in_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with make(f"nats://127.0.0.1:{silent.getsockname()[1]}", publish_timeout=0.5) as bus:
+            with pytest.raises(PublishError, match="could not connect in time") as caught:
+                bus.publish("a.b")
+            assert caught.value.outcome == "failed"
 
 
 def test_the_first_server_that_answers_is_used(url: str) -> None:

@@ -121,7 +121,9 @@ class Link:
 
     def _cause(self, error: Exception) -> Exception:
         """Why connecting failed: the client itself only says that no server is left."""
-        if isinstance(error, nats.errors.NoServersError | TimeoutError | asyncio.TimeoutError):
+        if isinstance(error, TimeoutError | asyncio.TimeoutError):
+            return self._lost or TransportUnavailable(f"{self.name}: could not connect in time")
+        if isinstance(error, nats.errors.NoServersError):
             return self._lost or error
         return error
 
