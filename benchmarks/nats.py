@@ -106,6 +106,9 @@ class _Measures:
         )
         yield rated("nats: 8 publishing threads / one", self._threads, self._single, 3.0)
         yield rated(
+            "nats: 8 publishing threads / 8 raw tasks", self._threads, self._tasks_raw, 0.8
+        )
+        yield rated(
             "nats: consume through the pool / raw fetch + ack",
             self._consume, self._consume_raw, 0.5,
         )
@@ -123,14 +126,22 @@ class _Measures:
             return publish_singly(bus, TYPE, SINGLES, count)
 
     def _single_raw(self) -> float:
-        async def publish(stream: JetStreamContext) -> float:
-            begun = time.perf_counter()
+        return self._tasks_raw(1)
+
+    def _tasks_raw(self, count: int = THREADS) -> float:
+        """Each publishes one after the other: what the server gives to so many at once."""
+
+        async def publish(stream: JetStreamContext) -> None:
             for number in range(SINGLES):
                 data, headers = _message(payload(number))
                 await stream.publish(TYPE, data, headers=headers)
-            return SINGLES / (time.perf_counter() - begun)
 
-        return self._raw(_prepared, publish)
+        async def measure(stream: JetStreamContext) -> float:
+            begun = time.perf_counter()
+            await asyncio.gather(*(publish(stream) for _ in range(count)))
+            return count * SINGLES / (time.perf_counter() - begun)
+
+        return self._raw(_prepared, measure)
 
     def _many(self) -> float:
         self._reset()
