@@ -22,7 +22,7 @@ MAX_METADATA_BYTES = 8 * 1024
 #: A key becomes a Kafka key, a column or a header; identifiers are far shorter.
 MAX_KEY_BYTES = 200
 
-_is_id = re.compile(r"[A-Za-z0-9_.:-]{1,128}").fullmatch
+is_id = re.compile(r"[A-Za-z0-9_.:-]{1,128}").fullmatch
 _find_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
 _find_line_break = re.compile(r"[\r\n\x00]").search
 
@@ -70,7 +70,7 @@ class Event(_Positional, frozen=True, kw_only=True):
         # Decoding passes here as well, so each check is skipped where one look tells it may be.
         if check_type(self.type) is not self.type:
             force_setattr(self, "type", check_type(self.type))
-        if type(self.id) is not str or not _is_id(self.id):
+        if type(self.id) is not str or not is_id(self.id):
             force_setattr(self, "id", _check_id(self.id))
         if getattr(self.timestamp, "tzinfo", None) is not timezone.utc:
             force_setattr(self, "timestamp", _to_utc(self.timestamp))
@@ -140,7 +140,7 @@ def _check_text(where: str, text: str) -> None:
 
 def _check_id(id: str) -> str:
     _check_text("id", id)
-    if not _is_id(id):
+    if not is_id(id):
         raise ValueError(f"id {_shorten(id)} must be 1 to 128 of letters, digits and '_.:-'")
     return str.__str__(id)
 
@@ -166,3 +166,24 @@ def _shorten(value: object) -> str:
 
 def _name(value: object) -> str:
     return type(value).__name__
+
+
+_copy_of_blank = Event("blank").__copy__  # type: ignore[attr-defined]
+
+
+def assembled(
+    type: str, payload: Any, id: str, timestamp: datetime, attempt: int, topic: str
+) -> Event:
+    """An event without key and metadata, of fields that were checked already.
+
+    At a third of what making one costs: each event that is handled passes here.
+    """
+    event: Event = _copy_of_blank()
+    force_setattr(event, "type", type)
+    force_setattr(event, "payload", payload)
+    force_setattr(event, "metadata", {})
+    force_setattr(event, "id", id)
+    force_setattr(event, "timestamp", timestamp)
+    force_setattr(event, "attempt", attempt)
+    force_setattr(event, "topic", topic)
+    return event

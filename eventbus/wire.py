@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +18,7 @@ import msgspec
 
 from eventbus._payload import MAX_DEPTH, check_payload, is_too_deep
 from eventbus.errors import SerializationError
-from eventbus.event import Event, check_metadata
+from eventbus.event import Event, assembled, check_metadata, is_id
 from eventbus.patterns import topic_of
 
 #: Kafka and NATS take no more than a mebibyte unless configured to; this leaves room for headers.
@@ -37,6 +37,14 @@ class _Read(msgspec.Struct):
     id: str
     type: str
     timestamp: str
+    payload: Any = None
+    metadata: dict[str, str] | None = None
+
+
+class _ReadAtOnce(msgspec.Struct):
+    id: str
+    type: str
+    timestamp: datetime
     payload: Any = None
     metadata: dict[str, str] | None = None
 
@@ -65,8 +73,11 @@ def _to_plain(value: object) -> object:
 _to_json = msgspec.json.Encoder(enc_hook=_to_plain).encode
 _read_any = msgspec.json.Decoder().decode
 _read_event = msgspec.json.Decoder(_Read).decode
+_read_at_once = msgspec.json.Decoder(_ReadAtOnce).decode
 _read_identity = msgspec.json.Decoder(_Identity).decode
 _ALL_DIGITS_NINE = bytes.maketrans(b"012345678", b"999999999")
+#: Bytes in front of the timestamp of an event as `encode` writes it, without id and type.
+_BEFORE_TIMESTAMP = len('{"id":"","type":"","timestamp":"')
 # No 64-bit integer has fewer digits when it overflows; a float never prints as many.
 _MANY_DIGITS = b"9" * 19
 _parse_rfc3339 = re.compile(
@@ -130,7 +141,24 @@ def decode(
         SerializationError: They are no event of ours.
     """
     try:
-        return _decode(data, topic, prefix, key, attempt)
+        if is_too_deep(data, MAX_DEPTH + 1):
+            raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+        found, timestamp = _read(data)
+        if topic_of(prefix, found.type) != topic:
+            raise ValueError(f"its type is {found.type!r}, but it was found in topic {topic!r}")
+        plain = key is None and not found.metadata and timestamp.tzinfo is timezone.utc
+        if plain and is_id(found.id):
+            return assembled(found.type, found.payload, found.id, timestamp, attempt, topic)
+        return Event(
+            found.type,
+            found.payload,
+            key=key,
+            metadata=found.metadata or {},
+            id=found.id,
+            timestamp=timestamp,
+            attempt=attempt,
+            topic=topic,
+        )
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as exc:
         raise SerializationError(f"not an event: {exc}") from exc
 
@@ -143,22 +171,19 @@ def identity(data: bytes) -> str | None:
         return None
 
 
-def _decode(data: bytes, topic: str, prefix: str, key: str | None, attempt: int) -> Event:
-    if is_too_deep(data, MAX_DEPTH + 1):
-        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+def _read(data: bytes) -> tuple[_Read | _ReadAtOnce, datetime]:
+    """Our own form is read in one step; others may have timestamps that msgspec would round."""
+    try:
+        quick = _read_at_once(data)
+    except msgspec.MsgspecError:
+        pass
+    else:
+        start = len(quick.id) + len(quick.type) + _BEFORE_TIMESTAMP
+        end = start + 26
+        if data[start + 10 : start + 11] == b"T" and data[end : end + 2] == b'Z"':
+            return quick, quick.timestamp
     found = _read_event(data)
-    if topic_of(prefix, found.type) != topic:
-        raise ValueError(f"its type is {found.type!r}, but it was found in topic {topic!r}")
-    return Event(
-        found.type,
-        found.payload,
-        key=key,
-        metadata=found.metadata or {},
-        id=found.id,
-        timestamp=_read_timestamp(found.timestamp),
-        attempt=attempt,
-        topic=topic,
-    )
+    return found, _read_timestamp(found.timestamp)
 
 
 def _read_timestamp(text: str) -> datetime:

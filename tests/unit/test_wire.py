@@ -105,6 +105,48 @@ def test_timestamps_as_go_writes_them_are_read(fraction):
     assert event.metadata == {}
 
 
+def _compact(fields):
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize("order", [("id", "type", "timestamp"), ("timestamp", "type", "id")])
+@pytest.mark.parametrize(
+    ("text", "micro"),
+    [("2026-01-02T03:04:05.123456Z", 123456), ("2026-01-02T03:04:05.1234569Z", 123456),
+     ("2026-01-02T04:04:05.1234569+01:00", 123456), ("2026-01-02T03:04:05Z", 0)],
+)
+def test_timestamps_are_cut_and_not_rounded_wherever_they_stand(order, text, micro):
+    fields = {"id": "1", "type": "a", "timestamp": text}
+    event = decode(_compact({name: fields[name] for name in order}), topic="a")
+    assert event.timestamp == datetime(2026, 1, 2, 3, 4, 5, micro, timezone.utc)
+    assert event.timestamp.tzinfo is timezone.utc
+
+
+@pytest.mark.parametrize("text", ["2026-01-02 03:04:05.123456Z", "2026-01-02t03:04:05.123456Z"])
+def test_timestamps_that_look_like_ours_are_refused(text):
+    data = f'{{"id":"1","type":"a","timestamp":"{text}","payload":1,"metadata":{{}}}}'
+    with pytest.raises(SerializationError, match="RFC 3339"):
+        decode(data.encode(), topic="a")
+
+
+@pytest.mark.parametrize("id", ["", "two words", "x" * 129])
+def test_ids_that_could_not_be_published_are_refused(id):
+    data = f'{{"id":"{id}","type":"a","timestamp":"2026-01-02T03:04:05.123456Z"}}'
+    with pytest.raises(SerializationError, match="id"):
+        decode(data.encode(), topic="a")
+
+
+def test_events_that_are_read_share_nothing():
+    data = encode(Event("a", {"x": 1}))
+    first, second = decode(data, topic="a"), decode(data, topic="a", attempt=2)
+    assert first == Event(
+        "a", {"x": 1}, id=first.id, timestamp=first.timestamp, attempt=1, topic="a"
+    )
+    assert (second.attempt, hash(second)) == (2, hash(first))
+    assert first.metadata is not second.metadata
+    assert first.payload is not second.payload
+
+
 #: Where a client finds the payload in a message of each transport.
 PAYLOADS = {
     "redis": lambda message: base64.b64decode(message["fields"]["payload"]),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from heapq import heappop
+from itertools import accumulate
 from time import monotonic
 from typing import Any
 
@@ -232,12 +234,12 @@ class KafkaConsumer:
         return found
 
     def _within(self, found: list[Delivery], budget: Budget) -> list[Delivery]:
-        size = 0
-        for number, delivery in enumerate(found):
-            size += len(delivery.data)
-            if size > budget.size and number:
-                self._buffer.extend(found[number:])
-                return found[:number]
+        sizes = [len(delivery.data) for delivery in found]
+        size = sum(sizes)
+        if size > budget.size:
+            number = max(1, bisect(list(accumulate(sizes)), budget.size))
+            self._buffer.extend(found[number:])
+            return found[:number]
         self._mean += (size / len(found) - self._mean) / 4 + 1
         return found
 
