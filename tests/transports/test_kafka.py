@@ -19,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from eventbus import Event, EventBus, KafkaConfig, PublishError, TopologyError
 from eventbus.transports.base import SubscriptionId
 from eventbus.transports.kafka import names
+from eventbus.transports.kafka.commits import Commits
 from tests.conformance import kafka
 from tests.conformance.target import Gate, Received, fail, wait_for
 
@@ -71,6 +72,24 @@ def test_what_is_done_behind_a_stuck_event_is_not_done_again() -> None:
         again.wait(1)
         assert bus.join(10)
     assert again.payloads == [0]
+
+
+def test_close_hears_the_answer_to_its_last_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or each close takes a second, and is written down as well."""
+    answered: list[bool] = []
+    last = Commits.last
+
+    def listen(commits: Commits, seconds: float) -> bool:
+        answered.append(last(commits, seconds))
+        return answered[-1]
+
+    monkeypatch.setattr(Commits, "last", listen)
+    received = Received(name="h")
+    with make() as bus:
+        bus.subscribe("job", received)
+        bus.publish("job")
+        received.wait(1)
+    assert answered == [True]
 
 
 def test_what_an_operator_has_rewound_is_read_again(admin: AdminClient) -> None:

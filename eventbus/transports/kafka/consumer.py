@@ -179,12 +179,14 @@ class KafkaConsumer:
         self._closing = True
         self._registry.watchers.discard(self._compare)
         client, self._client = self._client, None
-        commits, self._commits = self._commits, None
         # It holds all that it went through, and that in turn clients and this.
         self._failure = None
         if client is None:
             return
-        if commits is not None and commits.last(FAREWELL):
+        # The answer to the last commit comes through this.
+        answered = self._commits is not None and self._commits.last(FAREWELL)
+        self._commits = None
+        if answered:
             farewell.close(client)
         else:
             self._farewells.begin(client, awaited=not self._trouble.down)
