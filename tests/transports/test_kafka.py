@@ -140,9 +140,25 @@ def test_a_topic_made_again_under_a_living_member_is_read_from_its_start(
         received.wait_for_payloads(range(100, 120))
 
 
+def test_members_are_told_that_a_topic_was_made_again(admin: AdminClient) -> None:
+    received = Received(name="h")
+    with make(partitions=1) as bus:
+        bus.subscribe("job", received)
+        bus.publish("job", 0)
+        received.wait(1)
+        assert bus.join(10)
+        _delete(admin, "job")
+        with make(partitions=1) as other:
+            other.publish("job", 100)
+        # Less than `REFRESH` takes, which would find it, too.
+        received.wait(2, timeout=3.0)
+
+
 def _delete(admin: AdminClient, topic: str) -> None:
+    """And wait until the broker has heard of it: until then it stores what goes with the topic."""
     for future in admin.delete_topics([topic]).values():
         future.result(10)
+    wait_for(lambda: topic not in admin.list_topics(timeout=10).topics)
 
 
 # -- topics --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError
 from eventbus import AuthenticationError, KafkaConfig, TransportError, TransportUnavailable
 from eventbus.transports.base import Record, Settings
 from eventbus.transports.kafka import clients
+from eventbus.transports.kafka.errors import INFERRED
 from eventbus.transports.kafka.options import Options
 from eventbus.transports.kafka.producing import Batch, Outgoing, Producing
 from eventbus.transports.kafka.publishing import Publishing
@@ -20,8 +21,11 @@ MESSAGES = [Outgoing("job", b"1"), Outgoing("job", b"2")]
 
 
 class Message:
-    def offset(self) -> int:
-        return 7
+    def __init__(self, offset: int | None = 7) -> None:
+        self._offset = offset
+
+    def offset(self) -> int | None:
+        return self._offset
 
 
 class Client:
@@ -83,10 +87,13 @@ class Catalogue:
 
 
 class Writes:
-    """Answers each `send` in turn: per message an error, `None` if stored, `...` if untold."""
+    """Answers each `send` in turn: per message an error, `None` if stored, `...` if untold,
+    `INFERRED` if the client only infers that it is stored.
+    """
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
+        self.sent: list[list[bytes]] = []
 
     def warm_up(self) -> None:
         pass
@@ -99,8 +106,11 @@ class Writes:
         if isinstance(answer, Exception):
             raise answer
         batch = Batch(len(messages))
+        self.sent.append([message.value for message in messages])
         for number, error in enumerate(answer):
-            if error is not ...:
+            if error is INFERRED:
+                batch.told(number, None, Message(None))  # type: ignore[arg-type]
+            elif error is not ...:
                 batch.told(number, error, Message())  # type: ignore[arg-type]
         return batch
 
@@ -117,6 +127,8 @@ MISSING = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
         # Stored, and the rest, for which a topic was made, is given up.
         (([None, MISSING], TransportUnavailable("gone")), "unknown", 1),
         ((TransportUnavailable("gone", outcome="failed"),), "failed", 0),
+        # Nobody knows whether it is stored, and there is no time left to send it again.
+        (([INFERRED, None], TransportUnavailable("gone")), "unknown", 0),
     ],
 )
 def test_what_may_have_arrived_has_not_failed(answers: Any, outcome: str, stored: int) -> None:
@@ -128,6 +140,15 @@ def test_what_may_have_arrived_has_not_failed(answers: Any, outcome: str, stored
 
     assert caught.value.outcome == outcome
     assert getattr(caught.value, "stored", 0) == stored
+
+
+def test_what_the_client_only_infers_to_be_stored_is_sent_again() -> None:
+    writes = Writes([None, INFERRED, INFERRED, None], [None, None])
+    publishing = Publishing(writes, Catalogue(), print, "kafka")  # type: ignore[arg-type]
+
+    publishing.publish([Record(f"{n}", "job", b"%d" % n) for n in range(4)], 1.0)
+
+    assert writes.sent == [[b"0", b"1", b"2", b"3"], [b"1", b"2"]]
 
 
 def test_a_handshake_that_breaks_off_is_no_refusal() -> None:

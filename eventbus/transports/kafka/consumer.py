@@ -276,6 +276,7 @@ class KafkaConsumer:
                 share.reached(offset)
         elif error.code() in MISSING:
             self._seen = -1
+            self._registry.look_soon()
         elif error.code() != KafkaError._MAX_POLL_EXCEEDED:
             known = translate(error, self._options.name)
             if error.fatal() or not isinstance(known, TransportUnavailable):

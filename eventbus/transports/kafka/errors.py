@@ -37,6 +37,10 @@ MISSING = frozenset(
         KafkaError.UNKNOWN_TOPIC_ID,
     )
 )
+#: What stands for a confirmation that the client has not got, but inferred.
+INFERRED = KafkaError(KafkaError._NO_OFFSET, "no confirmation of its own")
+#: What a message is sent again for.
+UNSTORED = MISSING | {INFERRED.code()}
 
 
 def translate(

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ...errors import TransportError, TransportUnavailable
 from . import clients
-from .errors import translate
+from .errors import INFERRED, translate
 from .frames import Headers
 from .options import Options
 from .trouble import Trouble
@@ -47,13 +47,21 @@ class Batch:
         return not self.left and codes == {KafkaError._PURGE_QUEUE} and self.offset < 0
 
     def told(self, number: int, error: KafkaError | None, message: Message) -> None:
-        """Called by the client; must not raise."""
+        """Called by the client; must not raise.
+
+        From the confirmation of a later message the client infers that the earlier ones of its
+        partition are stored too, and calls them so, without an offset (`rd_kafka_dr_implicit_ack`,
+        librdkafka 2.16). They are not if the topic was deleted and made again in between.
+        """
         self.left -= 1
         self.unsent.discard(number)
-        if error is not None:
-            self.errors[number] = error
-        else:
-            self.offset = message.offset() or 0
+        if error is None:
+            offset = message.offset()
+            if offset is not None:
+                self.offset = offset
+                return
+            error = INFERRED
+        self.errors[number] = error
 
 
 class Producing:

@@ -13,7 +13,7 @@ from ...errors import TransportError
 from ..base import PartlyStored, Record
 from . import frames
 from .catalogue import Catalogue
-from .errors import MISSING, translate
+from .errors import MISSING, UNSTORED, translate
 from .producing import Outgoing, Producing
 
 #: Errors of messages that have never left the client or were refused.
@@ -56,7 +56,7 @@ class Publishing:
             failed = {left[number]: error for number, error in batch.errors.items()}
             unsure = {left[number] for number in batch.unsent}
             stored += [n for n in left if n not in failed and n not in unsure]
-            missing = [n for n, error in failed.items() if error.code() in MISSING]
+            missing = [n for n, error in failed.items() if error.code() in UNSTORED]
             if unsure or len(missing) < len(failed) or monotonic() >= deadline:
                 self._raise(failed, stored, bool(unsure))
             left = missing

@@ -23,7 +23,7 @@ from ..base import SubscriptionId
 from . import clients, names, progress
 from .admin import Admin, Topic
 from .catalogue import Catalogue
-from .errors import MISSING
+from .errors import MISSING, UNSTORED
 from .options import ANSWER_TIMEOUT, Options
 from .producing import Outgoing, Producing
 from .progress import Progress
@@ -175,7 +175,7 @@ class Registry:
         message = Outgoing(names.REGISTRY, value, key, partition=0)
         self._make()
         batch = self._producing.send([message], timeout)
-        if batch.errors and next(iter(batch.errors.values())).code() in MISSING:
+        if batch.errors and next(iter(batch.errors.values())).code() in UNSTORED:
             self._catalogue.ensure_table(names.REGISTRY)
         elif not batch.errors and not batch.left:
             return batch.offset
@@ -315,7 +315,9 @@ class Registry:
                 self._reading.clear()  # Another topic of the same name.
             self._change(key, message.value())
             self._move(offset + 1)
-        if key.startswith("topic|") and key[6:] not in self._catalogue.topics:
+        # A topic that is known may have been made again, unless that is old news.
+        fresh = offset >= self._end or key[6:] not in self._catalogue.topics
+        if key.startswith("topic|") and fresh:
             self._look_at = 0.0
 
     def _move(self, position: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..base import DeadRecord, Delivery, Parked, Settlement
 from . import frames, names
 from .catalogue import Catalogue
-from .errors import MISSING
+from .errors import UNSTORED
 from .options import ANSWER_TIMEOUT
 from .producing import Outgoing, Producing
 
@@ -55,7 +55,7 @@ class Store:
         self._ready.clear()
         again = [
             messages[number] for number, error in sorted(batch.errors.items())
-            if error.code() in MISSING
+            if error.code() in UNSTORED
         ]
         if batch.left or len(again) < len(batch.errors):
             raise self._producing.failed(batch)
