@@ -42,6 +42,7 @@ REFUSED: dict[str, str] = {
     "transactional.id": "events are not published in transactions of the client",
     "delivery.timeout.ms": "it is made from publish_timeout",
     "message.timeout.ms": "it is made from publish_timeout",
+    "statistics.interval.ms": "the statistics tell when a client has lost all brokers",
     "queuing.strategy": "events of a key would overtake each other",
     **dict.fromkeys(
         ("error_cb", "stats_cb", "throttle_cb", "on_delivery", "on_commit", "logger"), _CALLBACK

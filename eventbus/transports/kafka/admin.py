@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as LateError
-from functools import partial
 from threading import Lock
 from time import monotonic, sleep
 from typing import Any, NamedTuple, TypeVar
@@ -31,8 +30,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from ...errors import AuthenticationError, EventBusError, TopologyError, TransportError
 from . import clients
 from .asker import Asker
-from .errors import MISSING, code_of, translate
+from .errors import LATE, MISSING, code_of, translate
 from .options import ANSWER_TIMEOUT, Options
+from .stranding import Silence
 from .trouble import Trouble
 
 T = TypeVar("T")
@@ -41,8 +41,6 @@ T = TypeVar("T")
 GLANCE = 0.05
 #: Seconds until a partition that was made a moment ago is asked for again.
 SOON = 0.02
-#: What says nothing.
-_LATE = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._WAIT_COORD)
 #: Errors of a partition that was made a moment ago, or whose leader moves.
 LEADERLESS = frozenset(
     (
@@ -54,6 +52,9 @@ LEADERLESS = frozenset(
 ONLOOKERS = 8
 #: Seconds of one look for leaders.
 PATIENCE = 1.0
+
+#: Seconds after which nobody asks a client any more that was replaced.
+RETIRED = 15.0
 
 #: A partition of a topic.
 Place = tuple[str, int]
@@ -73,6 +74,8 @@ class Admin:
         self._options = options
         self._trouble = Trouble(options.name)
         self._client: AdminClient | None = None
+        self._silence = Silence(options.config.brokers or ())
+        self._replaced: list[tuple[float, AdminClient]] = []
         self._asker: Asker | None = None
         #: Clients that ask for what groups have committed, by group.
         self._onlookers: dict[str, Asker] = {}
@@ -80,11 +83,21 @@ class Admin:
         self._closing = False
 
     def client(self) -> AdminClient:
-        """Never replaced: to destroy one that another thread asks can abort the process."""
+        """The one there is."""
         with self._lock:
             if self._client is None:
                 self._client = clients.make(AdminClient, self._options.admin(), self._trouble)
             return self._client
+
+    def _replace(self, stranded: AdminClient) -> None:
+        """To destroy one that another thread asks can abort the process: that is done later."""
+        now = monotonic()
+        with self._lock:
+            if self._client is stranded:
+                self._replaced = [one for one in self._replaced if now - one[0] < RETIRED]
+                self._replaced.append((now, stranded))
+                self._client = None
+                self._silence.answered()
 
     def _take_in(self) -> None:
         while self._client is not None and self._client.poll(0):
@@ -139,7 +152,7 @@ class Admin:
             self._glance()
         except EventBusError as known:
             return known
-        if isinstance(error, KafkaException) and code_of(error) not in _LATE:
+        if isinstance(error, KafkaException) and code_of(error) not in LATE:
             return translate(error, self._options.name)
         return self._trouble.unavailable("no answer")
 
@@ -150,8 +163,18 @@ class Admin:
         return list(self._metadata())
 
     def _metadata(self) -> dict[str, Any]:
-        client: Any = self.client()
-        found: dict[str, Any] = self._patiently(client.list_topics).topics
+        found: dict[str, Any] = self._patiently(self._list_topics).topics
+        return found
+
+    def _list_topics(self, timeout: float) -> Any:
+        client = self.client()
+        try:
+            found = client.list_topics(timeout=timeout)
+        except KafkaException as error:
+            if code_of(error) == KafkaError._TRANSPORT and self._silence.unanswered():
+                self._replace(client)
+            raise
+        self._silence.answered()
         return found
 
     def _patiently(self, ask: Callable[..., T]) -> T:
@@ -162,7 +185,7 @@ class Admin:
                 found = ask(timeout=PATIENCE)
             except KafkaException as error:
                 self._glance(begun)
-                late = code_of(error) in _LATE
+                late = code_of(error) in LATE
                 if not late or self._waited_enough(begun):
                     raise self._translated(error) from None
             else:
@@ -309,7 +332,7 @@ class Admin:
                     elif answer.error.code() not in MISSING:
                         raise KafkaException(answer.error)
             except KafkaException as error:
-                again = code_of(error) in LEADERLESS or code_of(error) in _LATE
+                again = code_of(error) in LEADERLESS or code_of(error) in LATE
                 if not again or self._waited_enough(begun):
                     raise self._translated(error) from None
                 self._glance(begun)
@@ -336,7 +359,9 @@ class Admin:
     def _ask_offsets(self, places: Iterable[Place], when: int) -> list[TopicPartition]:
         asked = [TopicPartition(*place, when) for place in places]
         with self._lock:
-            asker = self._asker = self._asker or self._make_asker(self._options.reader())
+            asker = self._asker
+            if asker is None or asker.stranded:
+                asker = self._asker = self._make_asker(self._options.reader())
         return asker.offsets(asked, PATIENCE)
 
     def _make_asker(self, settings: dict[str, Any]) -> Asker:
@@ -349,14 +374,14 @@ class Admin:
         the group's broker restarts in the middle of it (librdkafka 2.16).
         """
         asked = [TopicPartition(*place) for place in places]
-        found = self._patiently(partial(self.onlooker(group).committed, asked))
+        found = self._patiently(lambda timeout: self.onlooker(group).committed(asked, timeout))
         return {(p.topic, p.partition): p for p in found if p.error is None and p.offset >= 0}
 
     def onlooker(self, group: str) -> Asker:
         """Who asks for a group; made early, it has found the group's broker when it is asked."""
         with self._lock:
             asker = self._onlookers.pop(group, None)
-            if asker is None:
+            if asker is None or asker.stranded:
                 asker = self._make_asker({**self._options.reader(), "group.id": group})
             # The one that was used last is the last to go.
             self._onlookers[group] = asker

@@ -9,6 +9,11 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from .errors import LATE, code_of
+
+#: Seconds of asking in vain after which another client is worth a try.
+VAIN = 3.0
+
 T = TypeVar("T")
 
 
@@ -22,6 +27,13 @@ class Asker:
     def __init__(self, client: Consumer) -> None:
         self._client = client
         self._lock = Lock()
+        self._vain_since: float | None = None
+
+    @property
+    def stranded(self) -> bool:
+        """It has to be replaced: it may know no broker any more (see `stranding`)."""
+        since = self._vain_since
+        return since is not None and monotonic() - since >= VAIN
 
     def committed(self, places: Iterable[TopicPartition], timeout: float) -> list[TopicPartition]:
         """What the client's group has committed.
@@ -42,7 +54,14 @@ class Asker:
         if not self._lock.acquire(timeout=timeout):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         try:
-            return question(max(0.001, deadline - monotonic()))
+            answer = question(max(0.001, deadline - monotonic()))
+        except KafkaException as error:
+            if code_of(error) in LATE and self._vain_since is None:
+                self._vain_since = deadline - timeout
+            raise
+        else:
+            self._vain_since = None
+            return answer
         finally:
             self._lock.release()
 

@@ -12,9 +12,15 @@ from .trouble import Trouble
 T = TypeVar("T")
 
 
-def make(kind: type[T], settings: dict[str, Any], trouble: Trouble) -> T:
-    """A client whose callbacks and log go to `trouble`."""
+def make(
+    kind: type[T], settings: dict[str, Any], trouble: Trouble, polled: bool = False
+) -> T:
+    """A client whose callbacks and log go to `trouble`.
+
+    Args:
+        polled: all the time.
+    """
     try:
-        return kind({**settings, **trouble.callbacks()})  # type: ignore[call-arg]
+        return kind({**settings, **trouble.callbacks(polled)})  # type: ignore[call-arg]
     except KafkaException as error:
         raise ConfigurationError(f"{trouble.name}: {error.args[0].str()}") from None

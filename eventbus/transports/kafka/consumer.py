@@ -103,7 +103,7 @@ class KafkaConsumer:
         self._id = subscription
         settings = self._options.consumer(names.group_of(subscription))
         settings["on_commit"] = self._committed
-        self._client = clients.make(Consumer, settings, self._trouble)
+        self._client = clients.make(Consumer, settings, self._trouble, polled=True)
         self._commits = Commits(
             self._client, self._trouble, self._shares, names.group_of(subscription),
             self._registry.keep,

@@ -37,6 +37,11 @@ MISSING = frozenset(
         KafkaError.UNKNOWN_TOPIC_ID,
     )
 )
+#: What says nothing.
+LATE = (
+    KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._WAIT_COORD,
+    KafkaError._ALL_BROKERS_DOWN,
+)
 #: What stands for a confirmation that the client has not got, but inferred.
 INFERRED = KafkaError(KafkaError._NO_OFFSET, "no confirmation of its own")
 #: What a message is sent again for.

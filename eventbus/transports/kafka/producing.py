@@ -11,14 +11,17 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ...errors import TransportError, TransportUnavailable
-from . import clients
-from .errors import INFERRED, translate
+from . import clients, names
+from .errors import INFERRED, code_of, translate
 from .frames import Headers
 from .options import Options
+from .stranding import Silence
 from .trouble import Trouble
 
 #: Seconds between two looks at the deadline while waiting for confirmations.
 SLICE = 0.1
+#: Seconds without a confirmation, after which the client is asked whether it finds a broker.
+QUIET = 0.5
 
 
 class Outgoing(NamedTuple):
@@ -72,6 +75,7 @@ class Producing:
         self._lock = Lock()
         self._producer: Producer | None = None
         self._trouble = Trouble(options.name)
+        self._silence = Silence(options.config.brokers or ())
 
     def warm_up(self) -> None:
         """Let the client connect and get its id while others things are asked."""
@@ -100,28 +104,50 @@ class Producing:
     def _client(self) -> Producer:
         if self._producer is None:
             self._trouble = Trouble(self._options.name)
+            self._silence.answered()
             self._producer = clients.make(Producer, self._options.producer(), self._trouble)
         return self._producer
 
     def send(self, messages: Sequence[Outgoing], timeout: float) -> Batch:
         """Write messages in order; the batch tells which of them are stored when it returns."""
-        begun = monotonic()
-        deadline = begun + timeout
-        batch = Batch(len(messages))
+        deadline = monotonic() + timeout
         if not self._lock.acquire(timeout=max(0.001, timeout)):
             raise TransportUnavailable(f"{self._options.name}: another thread still writes")
         try:
-            producer = self._take_in()
-            for number, message in enumerate(messages):
-                self._produce(producer, message, partial(batch.told, number), deadline)
-            while batch.left and monotonic() < deadline:
-                producer.poll(min(SLICE, max(0.0, deadline - monotonic())))
-                self._check(begun, batch)
+            batch = self._attempt(messages, deadline)
+            while batch.never_sent and monotonic() < deadline:
+                batch = self._attempt(messages, deadline)
         finally:
             self._lock.release()
         if batch.left < len(messages) - len(batch.errors):
             self._trouble.works()
         return batch
+
+    def _attempt(self, messages: Sequence[Outgoing], deadline: float) -> Batch:
+        begun = quiet = monotonic()
+        batch = Batch(len(messages))
+        producer = self._take_in()
+        for number, message in enumerate(messages):
+            self._produce(producer, message, partial(batch.told, number), deadline)
+        while batch.left and (now := monotonic()) < deadline:
+            if producer.poll(min(SLICE, deadline - now)):
+                quiet = now
+            self._check(begun, batch)
+            if batch.left and now - quiet >= QUIET:
+                quiet = now
+                if self._stranded(producer):
+                    self._drop()
+                    break
+        return batch
+
+    def _stranded(self, producer: Producer) -> bool:
+        try:
+            producer.list_topics(names.REGISTRY, timeout=SLICE)
+        except KafkaException as error:
+            if code_of(error) == KafkaError._TRANSPORT:
+                return self._silence.unanswered()
+        self._silence.answered()
+        return False
 
     def _check(self, begun: float, batch: Batch) -> None:
         try:

@@ -238,7 +238,7 @@ class Registry:
 
     def _follow(self) -> None:
         trouble = Trouble(self._options.name)
-        consumer = clients.make(Consumer, self._options.follower(), trouble)
+        consumer = clients.make(Consumer, self._options.follower(), trouble, polled=True)
         try:
             consumer.assign([TopicPartition(names.REGISTRY, 0, 0)])
             self._begin()

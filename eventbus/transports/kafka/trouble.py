@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError
 
 from ...errors import AuthenticationError, ConfigurationError, TransportUnavailable
 from .errors import translate
+from .stranding import Forgetting
 
 logger = logging.getLogger("eventbus.transport.kafka")
 
@@ -47,14 +48,20 @@ class Trouble:
         self.down = False
         self.down_at = 0.0
         self.worked = False
+        self.forgetting = Forgetting()
         #: The client cannot go on.
         self.fatal: KafkaError | None = None
         self._lines = 0
         self._since = 0.0
 
-    def callbacks(self) -> dict[str, Any]:
-        """Settings for a client."""
-        return {"error_cb": self._error, "logger": self}
+    def callbacks(self, polled: bool = False) -> dict[str, Any]:
+        """Settings for a client.
+
+        Args:
+            polled: all the time.
+        """
+        found = {"error_cb": self._error, "logger": self}
+        return {**found, **self.forgetting.callbacks()} if polled else found
 
     def _error(self, error: KafkaError) -> None:
         code = error.code()
@@ -104,6 +111,8 @@ class Trouble:
             raise AuthenticationError(f"{self.name}: {self._denied.str()}")
         if self.fatal is not None:
             raise translate(self.fatal, self.name)
+        if self.forgetting.found:
+            raise self.unavailable("the client has lost all brokers")
 
     @property
     def hopeless(self) -> bool:
