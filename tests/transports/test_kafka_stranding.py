@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -113,8 +114,11 @@ def test_events_are_published_once_though_the_producer_is_stranded(strand: Stran
 def test_questions_are_answered_though_their_client_is_stranded(strand: Strand) -> None:
     stranded = strand(lambda kind, settings: kind is AdminClient)
     admin = Admin(options())
+    files = len(os.listdir("/proc/self/fd"))
     assert kafka.READY in admin.names()
     assert stranded
+    admin.reset()
+    wait_for(lambda: len(os.listdir("/proc/self/fd")) <= files, what="both clients to be gone")
 
 
 @pytest.mark.parametrize("onlooker", [False, True])

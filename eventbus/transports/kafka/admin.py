@@ -432,5 +432,5 @@ class Admin:
         """Forget the client; the next question makes another one."""
         with self._lock:
             client, self._client, self._asker = self._client, None, None
-            self._onlookers = {}
+            self._onlookers, self._replaced = {}, []
         return client
