@@ -43,7 +43,7 @@ types: venv ## Check the types with mypy, strictly
 .PHONY: test
 test: lint types ## Everything: lint, types, all tests with branch coverage
 	@$(bin)/coverage erase
-	@$(bin)/coverage run $(pytest) -n $(JOBS) -m 'not preview' $(ARGS); status=$$?; \
+	@$(bin)/coverage run $(pytest) -n $(JOBS) $(ARGS); status=$$?; \
 	$(bin)/coverage combine --quiet && $(bin)/coverage report || exit 1; exit $$status
 
 .PHONY: unit
@@ -53,10 +53,6 @@ unit: venv ## Unit tests only
 .PHONY: conformance
 conformance: venv ## The one suite that every transport must pass
 	$(bin)/python $(pytest) tests/conformance $(ARGS)
-
-.PHONY: preview
-preview: venv ## Tests of what is not finished, which `make test` leaves out: Kafka
-	$(bin)/python $(pytest) -m preview $(ARGS)
 
 .PHONY: test-pythons
 test-pythons: ## Unit and lifecycle tests on each Python 3.10 to 3.13 found

@@ -78,8 +78,7 @@ ENTRIES: dict[str, Entry] = {
     "rabbitmq": Entry(rabbitmq.config, reset=rabbitmq.reset, marks=(pytest.mark.rabbitmq,)),
     "nats": Entry(nats.config, reset=nats.reset, marks=(pytest.mark.nats,)),
     "kafka": Entry(
-        kafka.config, reset=kafka.reset, marks=(pytest.mark.kafka, pytest.mark.preview),
-        shares=kafka.PARTITIONS,
+        kafka.config, reset=kafka.reset, marks=(pytest.mark.kafka,), shares=kafka.PARTITIONS
     ),
 }
 

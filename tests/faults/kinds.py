@@ -108,13 +108,6 @@ KINDS = {
         relay=lambda server: (server.port_of("relayed"), server.port_of("relay")),
     ),
 }
-#: Those whose tests `make preview` runs.
-PREVIEW = {"kafka"}
 
 
-def _marks(name: str) -> list[pytest.MarkDecorator]:
-    mark = getattr(pytest.mark, name)
-    return [mark, pytest.mark.preview] if name in PREVIEW else [mark]
-
-
-SERVERS = [pytest.param(KINDS[name], id=name, marks=_marks(name)) for name in KINDS]
+SERVERS = [pytest.param(KINDS[name], id=name, marks=getattr(pytest.mark, name)) for name in KINDS]

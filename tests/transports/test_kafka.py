@@ -23,7 +23,7 @@ from eventbus.transports.kafka.commits import Commits
 from tests.conformance import kafka
 from tests.conformance.target import Gate, Received, fail, wait_for
 
-pytestmark = [pytest.mark.kafka, pytest.mark.preview]
+pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture(autouse=True)

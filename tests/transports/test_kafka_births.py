@@ -14,7 +14,7 @@ from tests.conformance import kafka
 from tests.conformance.target import Received, in_threads
 from tests.lifecycle.scripts import start
 
-pytestmark = [pytest.mark.kafka, pytest.mark.preview]
+pytestmark = pytest.mark.kafka
 
 SETTINGS = Settings(prefix="", lease=30.0, retention=604_800.0, publish_timeout=5.0)
 TYPE = "user.created"

@@ -22,7 +22,7 @@ from tests.conformance import kafka
 from tests.conformance.target import Received, wait_for
 from tests.servers import Kafka
 
-pytestmark = [pytest.mark.kafka, pytest.mark.preview]
+pytestmark = pytest.mark.kafka
 
 ID = SubscriptionId("g", "a.b")
 

@@ -19,7 +19,7 @@ from eventbus.transports.kafka.standstill import Standstill
 from tests.conformance import kafka
 from tests.conformance.target import Received, wait_for
 
-pytestmark = [pytest.mark.kafka, pytest.mark.preview]
+pytestmark = pytest.mark.kafka
 
 SETTINGS = Settings(prefix="", lease=30.0, retention=604_800.0, publish_timeout=5.0)
 ID = SubscriptionId("g", "user.*")

@@ -20,7 +20,7 @@ from eventbus.transports.kafka.trouble import Trouble
 from tests.conformance import kafka
 from tests.conformance.target import Received, wait_for
 
-pytestmark = [pytest.mark.kafka, pytest.mark.preview]
+pytestmark = pytest.mark.kafka
 
 Strand = Callable[[Callable[[type, dict[str, Any]], bool]], list[type]]
 

@@ -11,7 +11,7 @@ from eventbus import ConfigurationError, EventBus, KafkaConfig, TransportError
 from tests.conformance.target import Received
 from tests.servers import Certificates, Kafka
 
-pytestmark = [pytest.mark.kafka, pytest.mark.preview]
+pytestmark = pytest.mark.kafka
 
 PASSWORD = "s3cret/with@signs"
 LOGIN = {"username": "bus", "password": PASSWORD}

@@ -28,7 +28,7 @@ from tests.conformance import kafka
 from tests.conformance.target import Received
 from tests.servers import Kafka
 
-pytestmark = [pytest.mark.kafka, pytest.mark.preview]
+pytestmark = pytest.mark.kafka
 
 SETTINGS = Settings(prefix="", lease=30.0, retention=604_800.0, publish_timeout=5.0)
 PASSWORD = "p@ss/%w:rd-CANARY"
