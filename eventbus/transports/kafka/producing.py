@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ...errors import TransportError, TransportUnavailable
-from . import clients, names
+from . import clients
 from .errors import INFERRED, code_of, translate
 from .frames import Headers
 from .options import Options
@@ -135,14 +135,18 @@ class Producing:
             self._check(begun, batch)
             if batch.left and now - quiet >= QUIET:
                 quiet = now
-                if self._stranded(producer):
+                if self._stranded(producer, messages[0].topic):
                     self._drop()
                     break
         return batch
 
-    def _stranded(self, producer: Producer) -> bool:
+    def _stranded(self, producer: Producer, topic: str) -> bool:
+        """Whether it finds no broker; the topic is one that it asks for anyway.
+
+        A broker may make each topic that a producer asks for.
+        """
         try:
-            producer.list_topics(names.REGISTRY, timeout=SLICE)
+            producer.list_topics(topic, timeout=SLICE)
         except KafkaException as error:
             if code_of(error) == KafkaError._TRANSPORT:
                 return self._silence.unanswered()
