@@ -161,6 +161,19 @@ def _delete(admin: AdminClient, topic: str) -> None:
     wait_for(lambda: topic not in admin.list_topics(timeout=10).topics)
 
 
+def test_a_member_that_leaves_while_it_joins_keeps_nobody_waiting() -> None:
+    """The group would wait a session for one that has been named and never joins."""
+    for moment in range(12):
+        with make(partitions=1) as bus:
+            bus.subscribe("job", Received(name="h"))
+            time.sleep(moment / 100)
+        received = Received(name="h")
+        with make(partitions=1) as bus:
+            bus.subscribe("job", received)
+            bus.publish("job", moment)
+            received.wait(1, timeout=4.0)
+
+
 # -- topics --------------------------------------------------------------------------------------
 
 

@@ -33,6 +33,30 @@ def client() -> Any:
     made.answered.set()
 
 
+class Newcomer:
+    """Has its name after so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+        self.leaving = False
+
+    def memberid(self) -> str | None:
+        return "me" if not self.looks and not self.leaving else ""
+
+    def poll(self, timeout: float) -> None:
+        self.looks -= 1
+
+    def unsubscribe(self) -> None:
+        self.leaving = not self.looks
+
+
+def test_a_client_that_joins_hears_its_name_before_it_leaves() -> None:
+    newcomer: Any = Newcomer(3)
+    assert farewell.leave(newcomer, 10.0)
+    assert newcomer.leaving
+    assert not farewell.leave(Newcomer(1_000_000), 0.05)  # type: ignore[arg-type]
+
+
 def test_a_client_whose_broker_answers_is_waited_for(client: Any) -> None:
     farewells = Farewells()
     farewells.begin(client, awaited=True)

@@ -186,6 +186,9 @@ class KafkaConsumer:
         # The answer to the last commit comes through this.
         answered = self._commits is not None and self._commits.last(FAREWELL)
         self._commits = None
+        classic = self._options.config.protocol == "classic"
+        if answered and classic and self._topics and not self._shares:
+            answered = farewell.leave(client, FAREWELL)
         if answered:
             farewell.close(client)
         else:
