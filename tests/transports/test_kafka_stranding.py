@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -87,8 +89,29 @@ def test_statistics_tell_who_knows_no_broker() -> None:
 
 def test_an_outage_is_no_reason_for_another_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stranding, "VAIN", 0.0)
-    assert not Silence(["127.0.0.1:1", "[::1]:1", "nowhere.invalid:1", "nonsense"]).unanswered()
-    assert Silence(["127.0.0.1:1", kafka.brokers()]).unanswered()
+    addresses = ["127.0.0.1:1", "[::1]:1", "nowhere.invalid:1", "nonsense"]
+    assert not any(map(stranding.reachable, addresses))
+    away, there = Silence(addresses), Silence(["127.0.0.1:1", kafka.brokers()])
+    wait_for(there.unanswered)
+    assert not away.unanswered()
+
+
+def test_looking_for_a_broker_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stranding, "VAIN", 0.0)
+    looking, found = threading.Event(), threading.Event()
+
+    def connect(*arguments: Any) -> socket.socket:
+        looking.set()
+        found.wait()
+        return socket.socket()
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    silence = Silence(["slow:1"])
+    assert not silence.unanswered()
+    assert looking.wait(10)
+    assert not silence.unanswered()
+    found.set()
+    wait_for(silence.unanswered)
 
 
 def test_a_client_that_was_answered_begins_to_wait_anew() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from threading import Thread
 from time import monotonic
 
 #: Milliseconds between two statistics.
@@ -17,8 +18,8 @@ INTERVAL = 2_000
 _KNOWN = ('"source":"learned"', '"source":"configured"')
 #: Seconds of asking in vain: a client that is well connects in less.
 VAIN = 2.0
-#: Seconds for seeing whether a broker takes connections.
-CONNECT = 0.3
+#: Seconds for seeing whether a broker takes connections, and of these to wait for.
+CONNECT, AT_ONCE = 0.3, 0.02
 
 
 class Forgetting:
@@ -50,16 +51,28 @@ class Silence:
     def __init__(self, brokers: Iterable[str]) -> None:
         self._brokers = list(brokers)
         self._since: float | None = None
+        self._reached = False
+        self._try: Thread | None = None
 
     def answered(self) -> None:
         """A broker was there, or the client is another one."""
-        self._since = None
+        self._since, self._reached = None, False
 
     def unanswered(self) -> bool:
-        """There was none; whether the client has to be replaced."""
+        """There was none; whether the client has to be replaced, as far as is known by now."""
         if self._since is None:
             self._since = monotonic()
-        return monotonic() - self._since >= VAIN and any(map(reachable, self._brokers))
+        if monotonic() - self._since < VAIN:
+            return False
+        if self._try is None or not self._try.is_alive():
+            # In a thread, because nothing bounds how long a name is looked up.
+            self._try = Thread(target=self._reach, name="kafka-reach", daemon=True)
+            self._try.start()
+            self._try.join(AT_ONCE)
+        return self._reached
+
+    def _reach(self) -> None:
+        self._reached = any(map(reachable, self._brokers))
 
 
 def reachable(broker: str) -> bool:
