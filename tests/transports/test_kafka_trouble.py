@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as LateError
 from contextlib import contextmanager
 
 import pytest
+from confluent_kafka import KafkaError
 
 from eventbus import (
     AuthenticationError,
@@ -50,6 +52,41 @@ def in_time() -> Iterator[None]:
     began = time.monotonic()
     yield
     assert time.monotonic() - began < 5.0
+
+
+class Awakening:
+    """A client that tells at the next look what was long before."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        self.trouble = trouble
+        self.told = False
+
+    def poll(self, timeout: float) -> int:
+        if self.told:
+            return 0
+        self.told = True
+        self.trouble._error(KafkaError(KafkaError._TRANSPORT, "connection refused"))
+        self.trouble._error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+        return 1
+
+
+class Slow(Future):  # type: ignore[type-arg]
+    """An answer that comes at the second look; the first takes longer than it should."""
+
+    looks = 0
+
+    def result(self, timeout: float | None = None) -> str:
+        self.looks += 1
+        if self.looks == 1:
+            time.sleep(0.2)
+            raise LateError
+        return "answer"
+
+
+def test_an_outage_that_is_over_answers_no_question() -> None:
+    admin = Admin(Options(KafkaConfig(brokers="127.0.0.1:1"), SETTINGS))
+    admin._client = Awakening(admin._trouble)  # type: ignore[assignment]
+    assert admin._wait(Slow()) == "answer"
 
 
 def test_the_right_password_lets_in(locked: Kafka) -> None:

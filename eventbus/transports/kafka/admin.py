@@ -114,7 +114,7 @@ class Admin:
 
     def _wait(self, future: Future[T], most: float = ANSWER_TIMEOUT) -> T:
         """The answer, or what the callbacks tell meanwhile: the client says it much later."""
-        begun = monotonic()
+        begun = self._begin()
         while True:
             try:
                 answer = future.result(GLANCE)
@@ -126,6 +126,11 @@ class Admin:
                 self._trouble.works()
                 return answer
 
+    def _begin(self) -> float:
+        """When a question begins: what is told of the time before is no answer to it."""
+        self._take_in()
+        return monotonic()
+
     def _glance(self, begun: float | None = None) -> None:
         """Raise what makes waiting pointless."""
         trouble = self._trouble
@@ -135,8 +140,7 @@ class Admin:
             trouble.check(begun)
         except TransportError as denied:
             error = denied
-        # What is taken in at the first look is of the time before the question.
-        down = trouble.down and trouble.down_at > (begun or 0.0) + 1.5 * GLANCE
+        down = trouble.down and trouble.down_at > (begun or 0.0)
         if error is None and down and trouble.reason and not trouble.worked:
             error = trouble.unavailable("cannot be reached")
         if error is not None:
@@ -179,7 +183,7 @@ class Admin:
 
     def _patiently(self, ask: Callable[..., T]) -> T:
         """Ask again and again for a little, with looks at what the callbacks tell."""
-        begun = monotonic()
+        begun = self._begin()
         while True:
             try:
                 found = ask(timeout=PATIENCE)
@@ -322,7 +326,7 @@ class Admin:
         """Ask a consumer that reads nothing, in one question, for partitions that have a leader."""
         left = list(places)
         found: dict[Place, int] = {}
-        begun = monotonic()
+        begun = self._begin()
         while left:
             try:
                 led, leaderless = self._led(left)
