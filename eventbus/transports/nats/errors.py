@@ -20,9 +20,12 @@ Outcome = Literal["failed", "unknown"]
 NO_STREAM, NO_CONSUMER, NO_MESSAGE = 10059, 10014, 10037
 OVERLAP, IN_USE, OTHER_LAST, BAD_FILTER = 10065, 10058, 10071, 10093
 #: The stream is being made, or removed, at this very moment (`addConsumerWithAssignment` of the
-#: server); 2.9 has no code for it, but a general one and these words.
+#: server); 2.9 and 2.15 also say so with a general code and these words.
 HALF_MADE = 10096
-_HALF_MADE_IN_2_9 = (10012, "invalid stream")
+_GENERAL = 10012
+_HALF_MADE_WORDS = ("invalid stream", "consumer closed")
+#: Types of answers that describe a consumer.
+_DESCRIPTIONS = ("consumer_create_response", "consumer_info_response")
 
 _DENIALS = ("authorization", "authentication", "permissions violation")
 #: Errors of JetStream that no waiting mends: it is off, for the server or the account.
@@ -42,10 +45,23 @@ class Refused(TransportError):
         self.code = code
 
 
+def refused(name: str, answer: Mapping[str, Any], subject: str) -> TransportError | None:
+    """What an answer of JetStream refuses, if anything.
+
+    A consumer that is removed before it can be described is answered with nothing but the type
+    (`infoWithSnap` of the server has no description of it then).
+    """
+    if error := answer.get("error"):
+        return refusal(name, error, subject)
+    if "name" not in answer and str(answer.get("type")).endswith(_DESCRIPTIONS):
+        return Refused(f"{name}: JetStream: removed while it was described ({subject})", HALF_MADE)
+    return None
+
+
 def refusal(name: str, error: Mapping[str, Any], subject: str = "") -> TransportError:
     """The error of an answer of JetStream as one of ours."""
     code = int(error.get("err_code", 0))
-    if (code, error.get("description")) == _HALF_MADE_IN_2_9:
+    if code == _GENERAL and error.get("description") in _HALF_MADE_WORDS:
         code = HALF_MADE
     about = f" ({subject})" if subject else ""
     text = f"{name}: JetStream: {error.get('description', 'unknown error')}{about}"

@@ -25,7 +25,7 @@ from ...errors import (
     TransportUnavailable,
 )
 from . import options
-from .errors import HALF_MADE, NO_STREAM, Outcome, Refused, refusal, text_of, translate
+from .errors import HALF_MADE, NO_STREAM, Outcome, Refused, refusal, refused, text_of, translate
 from .loop import Expired, Loop
 
 Result = TypeVar("Result")
@@ -334,8 +334,8 @@ class Link:
         if message.headers and message.headers.get(STATUS) == "503":
             raise self._without_jetstream()
         found: dict[str, Any] = _decode(message.data)
-        if error := found.get("error"):
-            raise refusal(self.name, error, subject)
+        if error := refused(self.name, found, subject):
+            raise error
         return found
 
     def _without_jetstream(self) -> TransportError:
