@@ -20,6 +20,8 @@ import msgspec
 ATTEMPTED, CONFIRMED, FAILED, UNKNOWN = "attempted", "confirmed", "failed", "unknown"
 #: What handlers write: a run begins, and ends well or with an exception.
 START, END, FAIL = "start", "end", "fail"
+#: A member has what another one held when it vanished.
+TAKEN = "taken"
 #: What members write about themselves.
 SPAWNED, LIVE, CLOSING, CLOSED = "spawned", "live", "closing", "closed"
 STATE, RESOURCES, LOG = "state", "resources", "log"

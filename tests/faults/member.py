@@ -6,12 +6,14 @@ import argparse
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from threading import Event as Flag
 from threading import Thread, active_count
 
 from eventbus import Event, EventBus, RetryPolicy
+from eventbus.transports.base import Budget, Consumer, Delivery, SubscriptionId
+from eventbus.wire import decode
 
 from . import journal as steps
 from . import sabotage
@@ -40,6 +42,7 @@ def main() -> None:
         retry=RetryPolicy(max_attempts=options.attempts, initial=0.02, maximum=0.1),
     )
     runs = count(1)
+    _note_taken(bus, journal)
     for name in options.handlers:
         bus.on(options.pattern, journalled(journal, options.group, name, runs), name=name)
     _run(bus, journal, options)
@@ -83,6 +86,31 @@ def _note_life(
         return close(timeout)
 
     bus.start, bus.close = started, closing  # type: ignore[method-assign]
+
+
+def _note_taken(bus: EventBus, journal: Journal) -> None:
+    """Note what comes from members that vanished: it may not have begun when this one does."""
+    make = bus._engine.transport.consumer
+
+    def consumer(held: Collection[Delivery]) -> Consumer:
+        made = make(held)
+        fetch = made.fetch
+
+        def fetched(
+            budgets: Mapping[SubscriptionId, Budget], timeout: float
+        ) -> Sequence[tuple[SubscriptionId, Sequence[Delivery]]]:
+            found = fetch(budgets, timeout)
+            for id, deliveries in found:
+                for one in deliveries:
+                    if one.deaths:
+                        event = decode(one.data, topic=one.topic)
+                        journal.note(steps.TAKEN, id=event.id, group=id.group)
+            return found
+
+        made.fetch = fetched  # type: ignore[method-assign]
+        return made
+
+    bus._engine.transport.consumer = consumer  # type: ignore[method-assign]
 
 
 def journalled(

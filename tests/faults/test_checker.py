@@ -170,6 +170,51 @@ def test_what_a_killed_member_ran_must_come_back_in_time(story):
     assert story.broken(take_over=4.0) == {"I6"}
 
 
+def test_who_takes_over_and_is_killed_before_it_begins_has_an_heir_too(story):
+    story.publish("a")
+    story.start("a")
+    story.fault(steps.KILL, "m1")
+    story.add(steps.TAKEN, who="m2", group="g", id="a", after=5.0)
+    story.fault(steps.KILL, "m2", after=0.1)
+    story.handle("a", "m3", after=5.0)
+    assert story.broken(take_over=6.0) == set()
+    assert story.broken(take_over=4.9) == {"I6"}, "the first took it too late"
+
+
+def test_so_has_its_heir(story):
+    story.publish("a")
+    story.start("a")
+    story.fault(steps.KILL, "m1")
+    for heir in ("m2", "m3"):
+        story.add(steps.TAKEN, who=heir, group="g", id="a", after=5.0)
+        story.fault(steps.KILL, heir, after=0.1)
+    story.handle("a", "m4", after=5.0)
+    assert story.broken(take_over=6.0) == set()
+
+
+@pytest.mark.parametrize("id", ["a", "other"])
+def test_who_takes_over_and_lives_or_takes_another_is_no_excuse(story, id):
+    story.publish("a")
+    story.start("a")
+    story.fault(steps.KILL, "m1")
+    story.add(steps.TAKEN, who="m2", group="g", id=id, after=5.0)
+    if id == "other":
+        story.fault(steps.KILL, "m2")
+    story.handle("a", "m3", after=5.1)
+    assert story.broken(take_over=6.0) == {"I6"}
+
+
+def test_nor_is_who_begins_it_late_and_is_killed_then(story):
+    story.publish("a")
+    story.start("a")
+    story.fault(steps.KILL, "m1")
+    story.add(steps.TAKEN, who="m2", group="g", id="a", after=5.0)
+    story.start("a", "m2", after=5.0)
+    story.fault(steps.KILL, "m2")
+    story.handle("a", "m3", after=5.0)
+    assert story.broken(take_over=6.0) == {"I6"}
+
+
 def test_who_dies_while_a_group_waits_for_another_gets_a_session_more(story):
     story.publish("a")
     story.start("a")

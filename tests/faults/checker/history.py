@@ -101,6 +101,8 @@ class History:
         self.lives: dict[str, Life] = {}
         #: Who gave events back that no handler had begun (with a suspect, it wants no others).
         self.hand_backs: list[tuple[str, float]] = []
+        #: By group and event: who took it from one that had vanished, and when.
+        self.taken: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
         self.of: dict[str, list[Step]] = defaultdict(list)
         self._open: dict[tuple[str, int], Run] = {}
         self._released: dict[str, float] = {}
@@ -118,6 +120,8 @@ class History:
             self.published[line.id].done = line.at
         elif line.step == steps.START:
             self._begin(line)
+        elif line.step == steps.TAKEN:
+            self.taken[line.group, line.id].append((line.who, line.at))
         elif line.step in (steps.END, steps.FAIL):
             run = self._open.pop((line.who, line.run))
             run.end, run.ok = line.at, line.step == steps.END

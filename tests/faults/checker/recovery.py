@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import journal as steps
-from .history import Fault, History
+from .history import Fault, History, Run
 from .rules import Rules, Violation
 
 
@@ -78,13 +78,25 @@ def _take_over(history: History, rules: Rules) -> Iterator[Violation]:
         for run in history.by_who[fault.who]:
             if run.end is not None:
                 continue
-            again = [r.start for r in history.by_work[run.work] if r.start > run.start]
+            again = [r for r in history.by_work[run.work] if r.start > run.start]
             # Never again is a loss, and reported as that.
-            if again and again[0] > latest:
+            if again and again[0].start > _with_heirs(history, rules, run, again, latest):
+                took = again[0].start - fault.at
                 yield Violation(
-                    "I6", f"{run.work.id} came back {again[0] - fault.at:.1f} s after the kill "
-                    f"of {fault.who}",
+                    "I6", f"{run.work.id} came back {took:.1f} s after the kill of {fault.who}"
                 )
+
+
+def _with_heirs(
+    history: History, rules: Rules, run: Run, again: list[Run], latest: float
+) -> float:
+    """Who takes it over in time, and is killed before it begins it, leaves it to be taken again."""
+    began = {other.who for other in again}
+    for who, at in history.taken[run.work.group, run.work.id]:
+        kill = next((f for f in history.faults if f.kind == steps.KILL and f.who == who), None)
+        if kill and who not in began and run.start < at <= latest:
+            latest = max(latest, _latest(history, rules, kill))
+    return latest
 
 
 def _latest(history: History, rules: Rules, kill: Fault) -> float:
