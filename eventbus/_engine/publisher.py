@@ -78,7 +78,8 @@ class Publisher:
             else:
                 self._send_one(records, wait)
         except TransportError as error:
-            raise _publish_error((event,), 0, error) from error
+            if not _stored(error):
+                raise _publish_error((event,), 0, error) from error
         with self._count_lock:
             self.published += 1
 
@@ -87,6 +88,8 @@ class Publisher:
         try:
             self._group.send(records, deadline, wait)
         except TransportUnavailable as error:
+            if _stored(error):
+                return
             self._pause_or_raise(error, deadline)
             self._send(records, _Progress(), deadline, wait, None)
         self._maintenance.run_if_due()
@@ -130,7 +133,8 @@ class Publisher:
             except PartlyStored as error:
                 progress.confirmed += error.stored
                 records = records[error.stored :]
-                self._pause_or_raise(error, deadline)
+                if records:
+                    self._pause_or_raise(error, deadline)
             except TransportUnavailable as error:
                 if connection is not None:
                     raise
@@ -156,6 +160,11 @@ class Publisher:
     def _call(self, records: Sequence[Record], deadline: float, wait: bool) -> None:
         timeout = max(0.0, deadline - monotonic())
         self._transport.publish(records, timeout=timeout, wait=wait)
+
+
+def _stored(error: TransportError) -> int:
+    """How many records are safe in spite of it."""
+    return error.stored if isinstance(error, PartlyStored) else 0
 
 
 def _publish_error(

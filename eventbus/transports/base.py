@@ -30,7 +30,10 @@ Reason = Literal["failed", "rejected", "undecodable", "crashed"]
 
 
 class PartlyStored(TransportUnavailable):
-    """Raised by `publish` when the first `stored` records are safe and the others are not."""
+    """Raised by `publish` when the first `stored` records are safe and the others are not.
+
+    Where there are no others, the engine takes it for a success.
+    """
 
     def __init__(
         self, message: str, *, stored: int, outcome: Literal["failed", "unknown"] = "failed"

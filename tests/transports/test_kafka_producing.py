@@ -142,6 +142,15 @@ def test_what_may_have_arrived_has_not_failed(answers: Any, outcome: str, stored
     assert getattr(caught.value, "stored", 0) == stored
 
 
+def test_what_is_confirmed_in_the_last_moment_is_stored() -> None:
+    writes = Writes([None, None])
+    publishing = Publishing(writes, Catalogue(), print, "kafka")  # type: ignore[arg-type]
+
+    publishing.publish([Record(f"{n}", "job", b"{}") for n in range(2)], 0.0)
+
+    assert len(writes.sent) == 1
+
+
 def test_what_the_client_only_infers_to_be_stored_is_sent_again() -> None:
     writes = Writes([None, INFERRED, INFERRED, None], [None, None])
     publishing = Publishing(writes, Catalogue(), print, "kafka")  # type: ignore[arg-type]

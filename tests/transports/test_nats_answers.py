@@ -7,12 +7,21 @@ from typing import Any
 import pytest
 
 from eventbus.errors import TopologyError, TransportError, TransportUnavailable
+from eventbus.transports.base import PartlyStored
 from eventbus.transports.nats.errors import HALF_MADE, NO_STREAM, Refused, refused
+from eventbus.transports.nats.publishing import Batch
 
 pytestmark = pytest.mark.nats
 
 CREATED = "io.nats.jetstream.api.v1.consumer_create_response"
 INFO = "io.nats.jetstream.api.v1.consumer_info_response"
+
+
+class Link:
+    """One whose loop has nothing to do."""
+
+    class loop:
+        create_future = staticmethod(lambda: None)
 
 
 def answer(type: str = CREATED, **more: Any) -> TransportError | None:
@@ -57,3 +66,14 @@ def test_codes_say_what_passes() -> None:
     assert isinstance(busy, TransportUnavailable)
     off = answer(error={"code": 503, "err_code": 10076, "description": "not enabled"})
     assert isinstance(off, TopologyError)
+
+
+def test_what_is_confirmed_as_the_wait_ends_is_stored() -> None:
+    batch = Batch(Link())  # type: ignore[arg-type]
+    batch.answers = [True, True]
+    batch.raise_errors(TransportUnavailable("no answer in time"))
+
+    batch.answers = [True, None]
+    with pytest.raises(PartlyStored) as caught:
+        batch.raise_errors(TransportUnavailable("no answer in time"))
+    assert caught.value.stored == 1

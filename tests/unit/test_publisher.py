@@ -157,6 +157,19 @@ def test_of_a_batch_that_was_stored_in_part_only_the_rest_is_sent_again(clock):
     assert sending.published == 10
 
 
+@pytest.mark.parametrize("concurrent", [True, False])
+@pytest.mark.parametrize("outcome", ["failed", "unknown"])
+def test_what_is_stored_as_a_whole_before_an_error_is_published(clock, concurrent, outcome):
+    broker, some = Broker(concurrent_publish=concurrent), events(3)
+    sending = publisher(broker)
+    broker.errors = [PartlyStored("gone", stored=3, outcome=outcome)]
+    sending.publish(some)
+    broker.errors = [PartlyStored("gone", stored=1, outcome=outcome)]
+    sending.publish_one(*events(1), wait=True)
+    assert broker.calls == [3, 1]
+    assert sending.published == 4
+
+
 def test_in_the_callers_transaction_nothing_is_tried_again(clock):
     broker = Broker()
     broker.errors = [FAILED]

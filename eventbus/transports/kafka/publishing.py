@@ -56,6 +56,8 @@ class Publishing:
             failed = {left[number]: error for number, error in batch.errors.items()}
             unsure = {left[number] for number in batch.unsent}
             stored += [n for n in left if n not in failed and n not in unsure]
+            if not failed and not unsure:
+                return
             missing = [n for n, error in failed.items() if error.code() in UNSTORED]
             if unsure or len(missing) < len(failed) or monotonic() >= deadline:
                 self._raise(failed, stored, bool(unsure))

@@ -69,7 +69,8 @@ class Batch:
             if answer is not True:
                 break
             stored += 1
-        if stored == len(self.answers) and failure is None:
+        if stored == len(self.answers):
+            # Even if the wait for the last one ended with an error.
             return
         rest = self.answers[stored:]
         error = next((a for a in rest if isinstance(a, TransportError)), failure)

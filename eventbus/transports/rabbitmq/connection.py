@@ -213,9 +213,14 @@ class Connection:
 
     def _method(self, method: Any) -> None:
         if isinstance(method, spec.Connection.Close):
+            error = translate(method.reply_code, method.reply_text, self.name)
             self.write_method(0, spec.Connection.CloseOk())
-            self._send(memoryview(b"".join(self._out)))
-            raise self.fail(translate(method.reply_code, method.reply_text, self.name))
+            try:
+                self._send(memoryview(b"".join(self._out)))
+            except TransportUnavailable:
+                # It has not waited for that; why it went it has said.
+                raise error from None
+            raise self.fail(error)
         if isinstance(method, spec.Connection.Blocked):
             self.blocked = str(method.reason)
         elif isinstance(method, spec.Connection.Unblocked):

@@ -62,7 +62,9 @@ class Pipeline:
         try:
             self._until(sender, lambda: sender.settled(batch), deadline)
         except TransportError as error:
-            raise NotConfirmed(error, batch, sender.outstanding) from error
+            # The last confirm may have come with the news that the connection ends.
+            if not batch.confirmed:
+                raise NotConfirmed(error, batch, sender.outstanding) from error
         return batch
 
     def _ready(self, deadline: float) -> Sender:

@@ -34,6 +34,11 @@ class Batch:
         #: Ids of messages for which there was no queue.
         self.returned: set[str] = set()
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether the server has said of all of them that it has them."""
+        return not self.left and not self.refused
+
     def prefix(self) -> int:
         """How many, counted from the first, are certainly stored."""
         for index, stored in enumerate(self.stored):
