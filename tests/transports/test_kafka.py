@@ -245,8 +245,8 @@ def test_an_internal_topic_is_set_right_though_its_broker_has_not_heard_of_it_ye
 ) -> None:
     admin = bus._engine.transport._admin
     for n in range(100):
-        assert admin.create(f"made.{n}", 1, {})
-        admin.set_config(f"made.{n}", {"cleanup.policy": "compact"})
+        assert admin.topics.create(f"made.{n}", 1, {})
+        admin.topics.set_config(f"made.{n}", {"cleanup.policy": "compact"})
 
 
 # -- membership ----------------------------------------------------------------------------------

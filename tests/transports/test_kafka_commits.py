@@ -9,13 +9,13 @@ from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPar
 
 from eventbus.errors import TransportUnavailable
 from eventbus.transports.kafka import commits, names
-from eventbus.transports.kafka.admin import Topic
 from eventbus.transports.kafka.commits import Commits
 from eventbus.transports.kafka.notes import Note, Skips, pack, unpack
 from eventbus.transports.kafka.positions import share as taken_up
 from eventbus.transports.kafka.progress import Progress
 from eventbus.transports.kafka.registry import Birth
 from eventbus.transports.kafka.share import Share
+from eventbus.transports.kafka.topics import Topic
 from eventbus.transports.kafka.trouble import Trouble
 
 BIRTH = Birth("birth", created_at=None)  # type: ignore[arg-type]

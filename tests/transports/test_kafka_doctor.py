@@ -84,7 +84,7 @@ def test_a_backlog_that_brokers_will_soon_remove(bus: EventBus) -> None:
     bus.publish("a.b", 1)
     assert len(found(bus, "a.b of g")) == 1
 
-    bus._engine.transport._admin.set_config("a.b", {"retention.ms": "1000"})
+    bus._engine.transport._admin.topics.set_config("a.b", {"retention.ms": "1000"})
     time.sleep(0.6)
 
     assert "more than half of retention.ms in a.b" in found(bus, "a.b of g")[1].message

@@ -14,7 +14,14 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from eventbus import Event, EventBus, KafkaConfig, Reject, TransportUnavailable
 from eventbus.transports.base import Settings, SubscriptionId
-from eventbus.transports.kafka import KafkaTransport, consumer, farewell, names, registry
+from eventbus.transports.kafka import (
+    KafkaTransport,
+    consumer,
+    farewell,
+    membership,
+    names,
+    registry,
+)
 from eventbus.transports.kafka.standstill import Standstill
 from tests.conformance import kafka
 from tests.conformance.target import Received, wait_for
@@ -183,7 +190,7 @@ def test_a_session_that_failed_keeps_nothing_open(
 ) -> None:
     caplog.set_level(logging.CRITICAL, "eventbus")  # A line that is kept holds the error.
     seen: list[weakref.ref[Client]] = []
-    take_up = consumer.taken_up
+    take_up = membership.taken_up
 
     def fail_once(*arguments: Any) -> Any:
         if seen:
@@ -192,7 +199,7 @@ def test_a_session_that_failed_keeps_nothing_open(
         seen.append(weakref.ref(client))
         raise TransportUnavailable("away")
 
-    monkeypatch.setattr(consumer, "taken_up", fail_once)
+    monkeypatch.setattr(membership, "taken_up", fail_once)
     waiting: list[Consumer] = []
     close = farewell.close
     monkeypatch.setattr(farewell, "close", waiting.append)

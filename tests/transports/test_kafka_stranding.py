@@ -138,7 +138,7 @@ def test_questions_are_answered_though_their_client_is_stranded(strand: Strand) 
     stranded = strand(lambda kind, settings: kind is AdminClient)
     admin = Admin(options())
     files = len(os.listdir("/proc/self/fd"))
-    assert kafka.READY in admin.names()
+    assert kafka.READY in admin.topics.names()
     assert stranded
     admin.reset()
     wait_for(lambda: len(os.listdir("/proc/self/fd")) <= files, what="both clients to be gone")
@@ -150,9 +150,9 @@ def test_a_stranded_asker_is_replaced(strand: Strand, onlooker: bool) -> None:
     admin = Admin(options())
     place = (kafka.READY, 0)
     if onlooker:
-        assert admin.committed("g", [place]) == {}
+        assert admin.groups.committed("g", [place]) == {}
     else:
-        assert place in admin.ends([place])
+        assert place in admin.offsets.ends([place])
     assert stranded
 
 

@@ -23,8 +23,8 @@ from eventbus import (
     TransportUnavailable,
 )
 from eventbus.transports.base import Settings
-from eventbus.transports.kafka.admin import Admin
 from eventbus.transports.kafka.options import Options
+from eventbus.transports.kafka.questions import Questions
 from eventbus.transports.kafka.trouble import Trouble
 from tests.conformance import kafka
 from tests.conformance.target import Received
@@ -84,9 +84,9 @@ class Slow(Future):  # type: ignore[type-arg]
 
 
 def test_an_outage_that_is_over_answers_no_question() -> None:
-    admin = Admin(Options(KafkaConfig(brokers="127.0.0.1:1"), SETTINGS))
-    admin._client = Awakening(admin._trouble)  # type: ignore[assignment]
-    assert admin._wait(Slow()) == "answer"
+    questions = Questions(Options(KafkaConfig(brokers="127.0.0.1:1"), SETTINGS))
+    questions._client = Awakening(questions.trouble)  # type: ignore[assignment]
+    assert questions.wait(Slow()) == "answer"
 
 
 def test_the_right_password_lets_in(locked: Kafka) -> None:
@@ -161,12 +161,12 @@ class Telling:
 
 
 def test_what_was_told_before_a_question_is_no_answer_to_it() -> None:
-    admin = Admin(Options(KafkaConfig(brokers="127.0.0.1:1"), SETTINGS))
-    admin._client = Telling(admin._trouble)  # type: ignore[assignment]
+    questions = Questions(Options(KafkaConfig(brokers="127.0.0.1:1"), SETTINGS))
+    questions._client = Telling(questions.trouble)  # type: ignore[assignment]
     question: Future[str] = Future()
     timer = threading.Timer(0.2, question.set_result, ["here I am"])
     timer.start()
-    assert admin._wait(question) == "here I am"
+    assert questions.wait(question) == "here I am"
 
 
 def test_a_server_that_is_no_kafka_is_told_in_time() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from . import clients
 from .errors import LATE, code_of
+from .questions import Questions
 
 #: Seconds of asking in vain after which another client is worth a try.
 VAIN = 3.0
@@ -28,6 +30,12 @@ class Asker:
         self._client = client
         self._lock = Lock()
         self._vain_since: float | None = None
+
+    @classmethod
+    def make(cls, questions: Questions, settings: Mapping[str, Any] | None = None) -> Asker:
+        """With the settings of a reader, and these."""
+        wanted = {**questions.options.reader(), **(settings or {})}
+        return cls(clients.make(Consumer, wanted, questions.trouble))
 
     @property
     def stranded(self) -> bool:

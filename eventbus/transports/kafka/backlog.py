@@ -9,11 +9,13 @@ from confluent_kafka import TopicPartition
 
 from ..base import SubscriptionId
 from . import names
-from .admin import Admin, Place, Topic
+from .admin import Admin
 from .catalogue import places
 from .notes import Skips
+from .offsets import Place
 from .positions import known
 from .registry import Birth
+from .topics import Topic
 
 
 class Waiting(NamedTuple):
@@ -41,8 +43,8 @@ def by_place(
         everywhere = [place for place in everywhere if upto.get(place)]
     if not everywhere:
         return {}
-    ends = admin.ends(everywhere) if upto is None else upto
-    committed = admin.committed(names.group_of(id), everywhere)
+    ends = admin.offsets.ends(everywhere) if upto is None else upto
+    committed = admin.groups.committed(names.group_of(id), everywhere)
     found = {}
     for place in everywhere:
         position = committed.get(place) or TopicPartition(*place, -1001)

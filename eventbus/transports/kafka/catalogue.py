@@ -10,8 +10,10 @@ from ...errors import TransportUnavailable
 from ...patterns import is_literal, matcher
 from ..base import SubscriptionId
 from . import names
-from .admin import Admin, Place, Topic
+from .admin import Admin
+from .offsets import Place
 from .options import ANSWER_TIMEOUT, Options
+from .topics import Topic
 
 #: Seconds to wait for another thread's look, which takes milliseconds if brokers answer.
 BUSY = 1.0
@@ -41,10 +43,10 @@ class Catalogue:
 
     def _ask(self) -> dict[str, Topic]:
         wanted = [
-            name for name in self._admin.names()
+            name for name in self._admin.topics.names()
             if names.is_event(name) or name.startswith(names.INBOX) or name == names.REGISTRY
         ]
-        found = self._admin.topics(wanted)
+        found = self._admin.topics.find(wanted)
         self.looked_at = monotonic()
         # A broker that has just started does not know all of them yet: look twice.
         doubtful = {n: t for n, t in self.topics.items() if n not in found | self._missing}
@@ -84,7 +86,7 @@ class Catalogue:
         """Make an internal topic that keeps the last record of each key."""
         config = {"cleanup.policy": "compact"}
         if not self._create(topic, 1, config):
-            self._admin.set_config(topic, config)
+            self._admin.topics.set_config(topic, config)
 
     def _create(
         self, topic: str, partitions: int, config: dict[str, str], timeout: float = ANSWER_TIMEOUT
@@ -92,7 +94,7 @@ class Catalogue:
         copies = self._options.config.min_insync_replicas
         if copies:
             config["min.insync.replicas"] = str(copies)
-        return self._admin.create(topic, partitions, config, timeout)
+        return self._admin.topics.create(topic, partitions, config, timeout)
 
 
 def places(topics: Collection[tuple[str, Topic]]) -> list[Place]:

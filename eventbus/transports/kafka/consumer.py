@@ -11,9 +11,9 @@ from itertools import accumulate
 from time import monotonic
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
-from ...errors import EventBusError, TransportError, TransportUnavailable
+from ...errors import EventBusError, TransportUnavailable
 from ..base import Budget, Delivery, Settlement, SubscriptionId
 from . import clients, farewell, frames, names
 from .admin import Admin
@@ -22,9 +22,8 @@ from .commits import Commits
 from .errors import MISSING, translate
 from .farewell import Farewells
 from .inboxes import Inboxes
-from .options import ANSWER_TIMEOUT, Options
-from .positions import share as taken_up
-from .progress import Progress
+from .membership import Membership
+from .options import Options
 from .registry import Registry
 from .settling import Store, is_lost
 from .share import Share
@@ -43,10 +42,6 @@ FAREWELL = 1.0
 SURPLUS = 200
 #: Seconds of waiting in vain for events that are there, after which the client is given up.
 STALLED = 3.0
-#: Seconds that running handlers get when their partition is taken away.
-PATIENCE = 5.0
-#: Seconds between two changes of the topics that are followed.
-SETTLED = 0.2
 #: First guess at the bytes of an event, for how many to take at once.
 USUAL_SIZE = 1_000
 
@@ -68,37 +63,36 @@ class KafkaConsumer:
         self._registry = registry
         self._catalogue = catalogue
         self._store = store
-        self._owner = owner
         self._farewells = farewells
         self._trouble = Trouble(options.name)
         self._client: Consumer | None = None
         self._commits: Commits | None = None
         self._id = SubscriptionId("", "")
         self._handlers: tuple[str, ...] = ()
-        self._wanted: tuple[str, ...] = ()
-        self._topics: list[str] = []
-        self._seen = -1
-        self._follow_at = 0.0
-        self._shares: dict[tuple[str, int], Share] = {}
-        #: What was done in shares that were lost.
-        self._left: dict[tuple[str, int], Progress] = {}
+        self._membership = Membership(options, registry, catalogue, owner, self._trouble)
+        self._shares = self._membership.shares
         self._standstill = Standstill(STALLED)
         self._inboxes = Inboxes()
         self._buffer: deque[Delivery] = deque()
         self._mean = float(USUAL_SIZE)
-        self._paused = False
         self._woken = False
         self._failure: Exception | None = None
-        self._closing = False
-        #: Set by the engine: hands over what it holds of partitions that are taken away.
-        self.surrender: Callable[[Callable[[Delivery], bool], float], None] = _keep
+
+    @property
+    def surrender(self) -> Callable[[Callable[[Delivery], bool], float], None]:
+        """Set by the engine: hands over what it holds of partitions that are taken away."""
+        return self._membership.surrender
+
+    @surrender.setter
+    def surrender(self, hand_over: Callable[[Callable[[Delivery], bool], float], None]) -> None:
+        self._membership.surrender = hand_over
 
     # -- the contract ------------------------------------------------------------------------
 
     def attach(self, subscription: SubscriptionId) -> None:
         if self._client is not None:
             # Of a member that leaves, and keeps the share until all of it is through.
-            self._seen = -1
+            self._membership.look_again()
             return
         self._id = subscription
         settings = self._options.consumer(names.group_of(subscription))
@@ -108,13 +102,13 @@ class KafkaConsumer:
             self._client, self._trouble, self._shares, names.group_of(subscription),
             self._registry.keep,
         )
+        self._membership.begin(subscription, self._commits)
         self._registry.start()
         self._registry.watchers.add(self._compare)
 
     def detach(self, subscription: SubscriptionId) -> None:
         if self._client is not None:
-            self._topics, self._seen = [], self._catalogue.version
-            self._client.unsubscribe()
+            self._membership.leave(self._client)
 
     def fetch(
         self, budgets: Mapping[SubscriptionId, Budget], timeout: float
@@ -123,12 +117,13 @@ class KafkaConsumer:
         self._handlers = budget.handlers
         self._woken = False
         deadline = monotonic() + timeout
+        assert self._client is not None
         while True:
-            self._follow()
+            self._membership.follow(self._client, self._handlers)
             self._check()
             found = self._ready(budget)
             if not found and not self._buffer:
-                self._resume()
+                self._membership.resume(self._client)
                 found = self._read(budget, self._slice(deadline))
             if found:
                 return [(self._id, found)]
@@ -142,9 +137,8 @@ class KafkaConsumer:
         message = self._client.poll(0)
         if message is not None:
             self._buffer += self._taken([message])
-            if len(self._buffer) > SURPLUS and not self._paused:
-                self._paused = True
-                self._client.pause(self._client.assignment())
+            if len(self._buffer) > SURPLUS:
+                self._membership.pause(self._client)
         self._check()
         self._commit()
 
@@ -176,7 +170,7 @@ class KafkaConsumer:
         self._woken = True
 
     def close(self) -> None:
-        self._closing = True
+        self._membership.close()
         self._registry.watchers.discard(self._compare)
         client, self._client = self._client, None
         # It holds all that it went through, and that in turn clients and this.
@@ -186,8 +180,9 @@ class KafkaConsumer:
         # The answer to the last commit comes through this.
         answered = self._commits is not None and self._commits.last(FAREWELL)
         self._commits = None
+        self._membership.end()
         classic = self._options.config.protocol == "classic"
-        if answered and classic and self._topics and not self._shares:
+        if answered and classic and self._membership.empty_handed:
             answered = farewell.leave(client, FAREWELL)
         if answered:
             farewell.close(client)
@@ -278,7 +273,7 @@ class KafkaConsumer:
             if share is not None:
                 share.reached(offset)
         elif error.code() in MISSING:
-            self._seen = -1
+            self._membership.look_again()
             self._registry.look_soon()
         elif error.code() != KafkaError._MAX_POLL_EXCEEDED:
             known = translate(error, self._options.name)
@@ -295,12 +290,6 @@ class KafkaConsumer:
             origin=delivery.origin,
         )
         share.give_back(offset, again)
-
-    def _resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            assert self._client is not None
-            self._client.resume(self._client.assignment())
 
     @property
     def connected(self) -> bool:
@@ -319,161 +308,16 @@ class KafkaConsumer:
             raise self._trouble.unavailable(f"nothing comes from {self._standstill.found} any more")
         if self._failure is not None:
             raise self._failure
+        self._membership.check()
 
     def _compare(self) -> None:
         """With where the partitions end; called by the registry's thread, never raises."""
         positions = {place: share.next for place, share in list(self._shares.items())}
         try:
-            ends = self._admin.ends_now(positions) if positions else {}
+            ends = self._admin.offsets.ends_now(positions) if positions else {}
         except (EventBusError, KafkaException):
             ends = {}  # Without an answer nothing is known.
         self._standstill.compare(positions, ends)
-
-    # -- membership --------------------------------------------------------------------------
-
-    def _follow(self) -> None:
-        """Subscribe to what there is now for the subscription and the handlers here."""
-        catalogue = self._catalogue
-        if self._registry.read and self._registry.find(self._id) is None:
-            raise self._trouble.unavailable("the subscription has vanished")
-        if self._seen == catalogue.version and self._wanted == self._handlers:
-            return
-        if monotonic() < self._follow_at:
-            return
-        # Each change is a rebalance: those that come together are one.
-        self._follow_at = monotonic() + SETTLED
-        self._seen, self._wanted = catalogue.version, self._handlers
-        there = catalogue.topics
-        inboxes = [names.inbox(self._id, handler) for handler in (None, *self._handlers)]
-        topics = sorted(catalogue.matching(self._id)) + [n for n in inboxes if n in there]
-        self._notice_other_topics()
-        if topics == self._topics:
-            return
-        self._topics = topics
-        assert self._client is not None
-        if topics:
-            self._client.subscribe(
-                topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-            )
-        else:
-            self._client.unsubscribe()
-
-    def _notice_other_topics(self) -> None:
-        """A topic that was deleted and made again is read from its start."""
-        for share in self._shares.values():
-            about = self._catalogue.topics.get(share.topic)
-            if about is not None and about.id != share.note.topic:
-                self._failure = TransportUnavailable(
-                    f"{self._options.name}: topic {share.topic!r} was deleted and made again"
-                )
-
-    def _assigned(self, client: Consumer, partitions: list[TopicPartition]) -> None:
-        """Called by the client in the middle of a read, or of its close; must not raise."""
-        if self._closing or not partitions:
-            # A client that closes answers no question before its timeout.
-            return
-        try:
-            self._take_up(client, partitions)
-        except Exception as error:
-            known = isinstance(error, TransportError)
-            self._failure = error if known else TransportUnavailable(str(error))
-
-    def _take_up(self, client: Consumer, partitions: list[TopicPartition]) -> None:
-        birth = self._registry.find(self._id)
-        if birth is None:
-            raise TransportUnavailable(f"{self._options.name}: the subscription has vanished")
-        try:
-            found = client.committed(partitions, timeout=ANSWER_TIMEOUT)
-        except KafkaException as error:
-            raise translate(error, self._options.name) from None
-        topics = self._catalogue.topics
-        missing = {p.topic for p in partitions} - topics.keys()
-        if missing:
-            topics = self._catalogue.look()
-        # A killed member may have written there what it could not commit.
-        self._registry.sync()
-        kept = self._registry.progress
-        group = names.group_of(self._id)
-        taken = []
-        for place in found:
-            if place.error is not None:
-                raise translate(place.error, self._options.name)
-            progress = kept.get(names.progress(group, place.topic, place.partition))
-            beside = (progress, self._left.get((place.topic, place.partition)))
-            share = taken_up(place, birth, topics.get(place.topic), self._owner, beside)
-            share.inbox = place.topic.startswith(names.INBOX)
-            self._shares[place.topic, place.partition] = share
-            taken.append(share)
-        begin = [TopicPartition(s.topic, s.partition, s.next) for s in taken]
-        if self._cooperative:
-            client.incremental_assign(begin)
-        else:
-            client.assign(begin)
-        if self._paused:
-            client.pause(begin)
-        self._trouble.works()
-        assert self._commits is not None
-        self._commits.take_up(taken)
-
-    @property
-    def _cooperative(self) -> bool:
-        config = self._options.config
-        return config.protocol == "consumer" or config.assignor == "cooperative-sticky"
-
-    def _revoked(self, client: Consumer, partitions: list[TopicPartition]) -> None:
-        """Called by the client; must not raise."""
-        try:
-            shares = self._held(partitions)
-            if not self._closing:
-                self._surrender(shares, PATIENCE)
-                self._give_up(shares)
-        except Exception as error:
-            self._failure = error
-        finally:
-            self._forget(partitions)
-
-    def _surrender(self, shares: list[Share], seconds: float) -> None:
-        """Let what runs finish, so that the next owner need not do it again."""
-        if any(share.pending for share in shares):
-            mine = set(map(id, shares))
-            self.surrender(lambda d: d.receipt is not None and id(d.receipt[0]) in mine, seconds)
-
-    def _give_up(self, shares: list[Share]) -> None:
-        if self._commits is not None and shares:
-            self._commits.give_up(shares)
-
-    def _lost(self, client: Consumer, partitions: list[TopicPartition]) -> None:
-        """Called by the client: a commit would be refused, and a peer may have them already."""
-        self._trouble.silent()
-        try:
-            if not self._closing:
-                self._leave(self._held(partitions))
-        except Exception as error:
-            logger.debug("what was lost could not be looked through: %s", error)
-        finally:
-            self._forget(partitions)
-
-    def _leave(self, shares: list[Share]) -> None:
-        """Begin nothing more, and remember what is done: often they come back to this member.
-
-        All of the group join again before anybody gets them, and read then what is written here.
-        """
-        self._surrender(shares, 0.0)
-        for share in shares:
-            self._left[share.topic, share.partition] = Progress(*share.position(False))
-        if self._commits is not None:
-            self._commits.lost(shares)
-
-    def _held(self, partitions: list[TopicPartition]) -> list[Share]:
-        places = [(place.topic, place.partition) for place in partitions]
-        return [self._shares[place] for place in places if place in self._shares]
-
-    def _forget(self, partitions: list[TopicPartition]) -> None:
-        for place in partitions:
-            share = self._shares.pop((place.topic, place.partition), None)
-            if share is not None:
-                share.alive = False
-                share.returned.clear()
 
     # -- commits -----------------------------------------------------------------------------
 
@@ -485,7 +329,3 @@ class KafkaConsumer:
         """Called by the client; must not raise."""
         if self._commits is not None:
             self._commits.ended(error, partitions)
-
-
-def _keep(concerned: Callable[[Delivery], bool], seconds: float) -> None:
-    """Nobody has to be asked."""

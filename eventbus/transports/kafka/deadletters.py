@@ -70,8 +70,8 @@ class KafkaDeadLetters:
 
     def _read(self) -> Iterator[tuple[str, Message]]:
         """All messages there are now, with their keys."""
-        end = self._admin.ends([PLACE]).get(PLACE, 0)
-        begin = self._admin.begins([PLACE]).get(PLACE, 0) if end else 0
+        end = self._admin.offsets.ends([PLACE]).get(PLACE, 0)
+        begin = self._admin.offsets.begins([PLACE]).get(PLACE, 0) if end else 0
         if begin >= end:
             return
         with self._reader() as (consumer, trouble):

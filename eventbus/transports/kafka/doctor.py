@@ -12,8 +12,9 @@ from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
 from ...errors import EventBusError
 from ..base import Finding, SubscriptionId
 from . import backlog, names
-from .admin import Admin, Place
+from .admin import Admin
 from .catalogue import Catalogue
+from .offsets import Place
 from .options import SESSION, Options
 from .registry import Birth
 
@@ -38,7 +39,7 @@ def findings(
     yield _encryption(options)
     yield _members(options, _settings(admin, "broker", [str(cluster.nodes[0].id)])[0])
     topics = catalogue.events()
-    about = admin.describe(topics) if topics else {}
+    about = admin.topics.describe(topics) if topics else {}
     yield _rights(cluster, about)
     settings = dict(zip(topics, _settings(admin, "topic", topics), strict=True))
     yield from _copies(about, settings, len(brokers))
@@ -54,7 +55,7 @@ def _settings(admin: Admin, kind: str, names: list[str]) -> list[dict[str, str |
     if not names:
         return []
     try:
-        return admin.describe_configs([ConfigResource(kind, name) for name in names])
+        return admin.topics.configs([ConfigResource(kind, name) for name in names])
     except EventBusError:
         return [{} for _ in names]
 
@@ -135,7 +136,7 @@ def _subscription(
     if waiting:
         lags = [f"{topic}/{n}: {one.number}" for (topic, n), one in sorted(waiting.items())]
         text += f" ({_some(lags)})"
-    return Finding("ok", _subject(id), f"{text}; group {admin.state(names.group_of(id))}")
+    return Finding("ok", _subject(id), f"{text}; group {admin.groups.state(names.group_of(id))}")
 
 
 def _age(
@@ -157,7 +158,7 @@ def _age(
 def _is_old(admin: Admin, waiting: Mapping[Place, backlog.Waiting], retention: float) -> bool:
     if retention <= 0:
         return False
-    young = admin.since(waiting, time() - retention / 2)
+    young = admin.offsets.since(waiting, time() - retention / 2)
     return any(not 0 <= young.get(place, 0) <= one.first for place, one in waiting.items())
 
 

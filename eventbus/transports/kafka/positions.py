@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from confluent_kafka import TopicPartition
 
-from .admin import Topic
 from .notes import Note, Skips, unpack
 from .progress import Progress, merged, note_of
 from .registry import Birth
 from .share import Share
+from .topics import Topic
 
 
 def known(

@@ -21,13 +21,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from ...errors import EventBusError, TransportError, TransportUnavailable
 from ..base import SubscriptionId
 from . import clients, names, progress
-from .admin import Admin, Topic
+from .admin import Admin
 from .catalogue import Catalogue
 from .errors import MISSING, UNSTORED
 from .options import ANSWER_TIMEOUT, Options
 from .producing import Outgoing, Producing
 from .progress import Progress
 from .standstill import Standstill
+from .topics import Topic
 from .trouble import Trouble
 
 logger = logging.getLogger("eventbus.transport.kafka")
@@ -126,7 +127,7 @@ class Registry:
     def sync(self) -> None:
         """Read what was written until now."""
         self._start()
-        end = self._admin.ends([PLACE]).get(PLACE)
+        end = self._admin.offsets.ends([PLACE]).get(PLACE)
         if end is None:
             self._catalogue.ensure_table(names.REGISTRY)
             end = 0
@@ -256,7 +257,7 @@ class Registry:
         """From the start; what was read before counts until everything was read again."""
         self._catalogue.ensure_table(names.REGISTRY)
         self._topic = self._catalogue.look().get(names.REGISTRY)
-        end = self._admin.ends([PLACE]).get(PLACE)
+        end = self._admin.offsets.ends([PLACE]).get(PLACE)
         if self._topic is None or end is None:
             raise TransportUnavailable(f"{names.REGISTRY} is not there yet")
         with self._changed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .admin import Place
+from .offsets import Place
 
 
 class Standstill:

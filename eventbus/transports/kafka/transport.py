@@ -22,7 +22,7 @@ from ..base import (
     no_subscription,
 )
 from . import backlog, doctor, names
-from .admin import Admin, Topic
+from .admin import Admin
 from .catalogue import Catalogue, places
 from .consumer import KafkaConsumer
 from .deadletters import KafkaDeadLetters
@@ -32,6 +32,7 @@ from .producing import Producing
 from .publishing import Publishing
 from .registry import Registry
 from .settling import Store, parked
+from .topics import Topic
 
 CAPABILITIES = Capabilities(
     name="kafka",
@@ -106,7 +107,7 @@ class KafkaTransport:
     # -- subscriptions -----------------------------------------------------------------------
 
     def declare(self, subscription: SubscriptionId, start_from: StartFrom) -> bool:
-        self._admin.onlooker(names.group_of(subscription))
+        self._admin.groups.onlooker(names.group_of(subscription))
         self._registry.sync()
         if self._registry.find(subscription) is not None:
             self._seen[subscription] = self._catalogue.topics
@@ -128,7 +129,7 @@ class KafkaTransport:
         if id in self._seen:
             before = self._seen[id]
             topics = {n: t for n, t in topics.items() if n in before and before[n].id == t.id}
-        ends = self._admin.ends(places(list(topics.items())))
+        ends = self._admin.offsets.ends(places(list(topics.items())))
         return {
             name: (topic.id, [ends.get((name, n), 0) for n in range(topic.partitions)])
             for name, topic in topics.items()
@@ -141,9 +142,9 @@ class KafkaTransport:
             inboxes = [
                 name for name in self._catalogue.look() if names.is_inbox_of(name, subscription)
             ]
-            self._admin.delete_topics(inboxes)
+            self._admin.topics.delete(inboxes)
             if not is_literal(subscription.pattern):
-                self._admin.delete_group(names.group_of(subscription))
+                self._admin.groups.delete(names.group_of(subscription))
         return there
 
     def list(self) -> Sequence[SubscriptionInfo]:
@@ -165,7 +166,7 @@ class KafkaTransport:
     def mark(self) -> Any:
         topics = self._catalogue.look()
         events = [(name, topic) for name, topic in topics.items() if names.is_event(name)]
-        return self._admin.ends(places(events))
+        return self._admin.offsets.ends(places(events))
 
     def backlog(self, subscription: SubscriptionId, upto: Any = None) -> int | None:
         if (error := self._registry.error) is not None:
