@@ -27,6 +27,8 @@ logger = logging.getLogger("eventbus.consumer")
 PATIENCE = 5.0
 #: Seconds between two changes of the topics that are followed.
 SETTLED = 0.2
+#: Seconds for hearing how the broker has named the client: it is there, but may not join.
+NAMELESS = 5.0
 
 
 class Membership:
@@ -50,7 +52,7 @@ class Membership:
         self._wanted: tuple[str, ...] = ()
         self._topics: list[str] = []
         self._seen = -1
-        self._follow_at = 0.0
+        self._follow_at = self._followed_at = 0.0
         self.shares: dict[tuple[str, int], Share] = {}
         #: What was done in shares that were lost.
         self._left: dict[tuple[str, int], Progress] = {}
@@ -125,13 +127,26 @@ class Membership:
         self._notice_other_topics()
         if topics == self._topics:
             return
-        self._topics = topics
+        if self._is_nameless(client):
+            self._seen = -1
+            return
+        self._topics, self._followed_at = topics, monotonic()
         if topics:
             client.subscribe(
                 topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
             )
         else:
             client.unsubscribe()
+
+    def _is_nameless(self, client: Consumer) -> bool:
+        """Whether it has asked to join, and does not know yet as whom.
+
+        It would not listen to the answer after another subscription, and ask again; the group would
+        wait a session for whom the broker has named first (librdkafka 2.16).
+        """
+        joins = self._topics and self._options.config.protocol == "classic"
+        late = monotonic() - self._followed_at >= NAMELESS
+        return bool(joins) and not late and not client.memberid()
 
     def _notice_other_topics(self) -> None:
         """A topic that was deleted and made again is read from its start."""
