@@ -148,7 +148,10 @@ def _started(pid: int) -> str | None:
         started, _, state = (_ps("lstart,stat", "-p", str(pid)) or "").rpartition(" ")
         return None if state.startswith("Z") else started.strip() or None
     fields = _stat(pid)
-    return f"{_boot()}/{fields[19]}" if fields and fields[0] not in "ZX" else None
+    if not fields or (fields[0] in "ZX" and int(fields[17]) < 2):
+        return None
+    # Of a zombie other threads may still be ending, and what it had open is not closed before.
+    return f"{_boot()}/{fields[19]}"
 
 
 def _boot() -> str:

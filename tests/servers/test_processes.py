@@ -22,6 +22,14 @@ print("ready", flush=True)
 time.sleep(60)
 """
 
+#: Its first thread ends, another one does not: as every process of several threads may look for a
+#: moment when it is killed.
+HEADLESS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
 
 @pytest.fixture
 def parent(tmp_path: Path):
@@ -65,6 +73,15 @@ def test_a_zombie_is_not_alive() -> None:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert not Process(child.pid, f"{boot}/{started}").alive
     child.wait()
+
+
+def test_one_whose_threads_are_still_ending_is(tmp_path: Path) -> None:
+    """Its files and ports are still its own."""
+    process = Process.spawn(Command([sys.executable, "-c", HEADLESS]), tmp_path, tmp_path / "log")
+    wait_for(lambda: state(process) == "Z")
+    assert process.alive
+    process.kill()
+    assert wait_gone([process], 5)
 
 
 @pytest.mark.redis
