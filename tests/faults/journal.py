@@ -25,11 +25,12 @@ TAKEN = "taken"
 #: What members write about themselves.
 SPAWNED, LIVE, CLOSING, CLOSED = "spawned", "live", "closing", "closed"
 STATE, RESOURCES, LOG = "state", "resources", "log"
-#: What the supervisor writes: faults, and what it finds at the end.
+#: What the supervisor writes: faults, and what it finds at the end. Whoever is killed had stood
+#: still for `number` seconds.
 KILL, STOP, PAUSE, RESUME, EXIT = "kill", "stop", "pause", "resume", "exit"
 #: A fault of the broker is about to begin, has begun (and `number` seconds are forgotten), is over.
 FAULT_ON, STRUCK, FAULT_OFF = "fault-on", "struck", "fault-off"
-#: The machine stood still for the last `number` seconds, says the probe.
+#: The machine stood still for the last `number` seconds, says the probe; a member, says it itself.
 STALL = "stall"
 DEAD, BACKLOG, DRAINED = "dead", "backlog", "drained"
 

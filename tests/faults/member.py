@@ -19,6 +19,7 @@ from . import journal as steps
 from . import sabotage
 from .journal import Journal, now
 from .load import digest, obey, seq
+from .pulse import Pulse, place
 from .resources import described, open_files, resident
 
 #: Seconds between two looks at the bus's health.
@@ -60,7 +61,9 @@ def _run(bus: EventBus, journal: Journal, options: argparse.Namespace) -> None:
     watcher = Thread(target=_watch, args=(bus, journal, stop), name="watcher", daemon=True)
     _note_life(bus, journal, options, stop, watcher)
     watcher.start()
+    pulse = Pulse(place(options.journal, options.who), journal)
     bus.run()
+    pulse.stop()
     journal.note(steps.CLOSED)
 
 

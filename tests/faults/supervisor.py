@@ -23,6 +23,7 @@ from .leftovers import note_leftovers
 from .probe import Probe
 from .progress import POLL, Progress
 from .publisher import publish
+from .pulse import place, silence
 
 ROOT = Path(__file__).parents[2]
 #: Seconds after which a condition that should have come true will not: generous, for slow machines.
@@ -130,8 +131,9 @@ class Supervisor:
     # -- faults ------------------------------------------------------------------------------
 
     def kill(self, process: Process) -> None:
-        """SIGKILL; the journal says so before it happens."""
-        self.journal.note(steps.KILL, text=process.who)
+        """SIGKILL; the journal says so before it happens, and how long it has stood still."""
+        silent = silence(place(self.path, process.who))
+        self.journal.note(steps.KILL, text=process.who, number=silent)
         process.popen.kill()
         process.popen.wait()
 

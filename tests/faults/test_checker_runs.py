@@ -82,6 +82,25 @@ def test_a_stall_that_outlives_the_kill_counts_up_to_it(story):
     assert story.broken(settle_window=0.1) == set()
 
 
+@pytest.mark.parametrize(("who", "broken"), [("m1", set()), ("m2", {"I4"})])
+def test_a_stall_of_a_members_own_counts_for_itself(story, who, broken):
+    story.publish("a")
+    story.handle("a")
+    story.add(steps.STALL, who=who, number=0.15, after=0.16)
+    story.fault(steps.KILL, "m1", after=0.04)
+    story.handle("a", "m2")
+    assert story.broken() == broken
+
+
+@pytest.mark.parametrize(("silent", "broken"), [(0.1, set()), (0.0, {"I4"})])
+def test_so_does_one_in_which_it_is_killed(story, silent, broken):
+    story.publish("a")
+    story.handle("a")
+    story.fault(steps.KILL, "m1", after=0.15, number=silent)
+    story.handle("a", "m2")
+    assert story.broken() == broken
+
+
 def test_a_stall_of_long_before_explains_nothing(story):
     story.publish("a")
     story.add(steps.STALL, number=0.5)

@@ -62,7 +62,7 @@ def _bound(fault: Fault, runs: list[Run], repeated: int, window: float) -> Bound
 def _window(history: History, fault: Fault, rules: Rules) -> float:
     """How far before a fault there were the seconds in which successes are settled."""
     edge, left = fault.at, rules.settle_window
-    for since, until in _gaps(history, fault.who):
+    for since, until in _gaps(history, fault):
         until = min(until, edge)
         if since >= edge:
             continue
@@ -73,11 +73,17 @@ def _window(history: History, fault: Fault, rules: Rules) -> float:
     return fault.at - edge + left
 
 
-def _gaps(history: History, who: str) -> list[tuple[float, float]]:
-    """When nothing could be settled, the latest first: the machine stood still, or a member had no
-    broker, from the fault on of which it came to know."""
+def _gaps(history: History, fault: Fault) -> list[tuple[float, float]]:
+    """When nothing could be settled, the latest first: the machine or the member's process stood
+    still, or it had no broker, from the fault on of which it came to know."""
+    who = fault.who
     # The line of a stall is written when it is over.
-    gaps = [(stall.at - stall.number, stall.at) for stall in history.of[steps.STALL]]
+    gaps = [
+        (stall.at - stall.number, stall.at) for stall in history.of[steps.STALL]
+        if stall.who == who or stall.who not in history.lives
+    ]
+    if fault.silent:
+        gaps.append((fault.at - fault.silent, fault.at))
     since: float | None = None
     for line in history.of[steps.STATE]:
         if line.who == who and line.text != "ok" and since is None:

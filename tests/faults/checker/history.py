@@ -71,6 +71,8 @@ class Fault(NamedTuple):
     struck: float = 0.0
     #: Of the broker: when it served again.
     over: float = 0.0
+    #: Of a killed member: seconds for which its process had stood still by then.
+    silent: float = 0.0
 
     def hits(self, who: str) -> bool:
         return self.who in ("", who)
@@ -142,7 +144,10 @@ class History:
         if line.step in (*OWN_FAULTS, steps.FAULT_ON):
             # `text` of a member's fault is the member; the line itself is the supervisor's.
             who = "" if line.step == steps.FAULT_ON else line.text
-            self.faults.append(Fault(line.step, who, line.at, line.text, line.at, line.at))
+            silent = line.number if line.step == steps.KILL else 0.0
+            self.faults.append(
+                Fault(line.step, who, line.at, line.text, line.at, line.at, silent)
+            )
             if line.step == steps.KILL:
                 self.life(who).killed = line.at
         elif line.step in (steps.STRUCK, steps.FAULT_OFF):

@@ -1,0 +1,64 @@
+"""Tells when a member's process as a whole stood still, and whether it did so when it was killed.
+
+What had been completed a moment before a kill may not have been settled yet. A process that gets no
+processor settles nothing, however long that moment is: a machine that is busy may pause one process
+and none of the others, which the probe beside the run does not notice.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+from threading import Event, Thread
+
+from . import journal as steps
+from .journal import Journal, now
+
+#: Seconds between two beats.
+BEAT = 0.01
+#: Seconds without one that are noted: far beyond what a thread waits for its turn in Python.
+USUAL = 0.08
+_TIME = struct.Struct("d")
+
+
+class Pulse:
+    """A thread that writes the time where it survives the process, again and again."""
+
+    def __init__(self, path: Path | str, journal: Journal) -> None:
+        with open(path, "w+b") as file:
+            file.truncate(mmap.PAGESIZE)
+            self._page = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+        self._journal = journal
+        self._stop = Event()
+        _TIME.pack_into(self._page, 0, now())
+        self._thread = Thread(target=self._beat, name="pulse", daemon=True)
+        self._thread.start()
+
+    def _beat(self) -> None:
+        before = now()
+        while not self._stop.wait(BEAT):
+            if (took := now() - before) > USUAL:
+                self._journal.note(steps.STALL, number=took)
+            before = now()
+            _TIME.pack_into(self._page, 0, before)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._page.close()
+
+
+def place(journal: Path | str, who: str) -> Path:
+    """Where a member writes it."""
+    return Path(journal).parent / f"{who}.pulse"
+
+
+def silence(path: Path) -> float:
+    """Seconds since the last beat of a living process; 0 if it is usual, or there was none."""
+    try:
+        (latest,) = _TIME.unpack(path.read_bytes()[: _TIME.size])
+    except (FileNotFoundError, struct.error):
+        return 0.0
+    took = now() - latest
+    return took if latest and took > USUAL else 0.0

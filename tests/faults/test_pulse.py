@@ -1,0 +1,62 @@
+"""The pulse of a process, seen from another one."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.target import wait_for
+
+from . import journal as steps
+from .journal import read
+from .pulse import USUAL, place, silence
+
+LIVES = """
+import sys, time
+from tests.faults.journal import Journal
+from tests.faults.pulse import Pulse, place
+Pulse(place(sys.argv[1], "m1"), Journal(sys.argv[1], "m1"))
+time.sleep(60)
+"""
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def process(journal: Path):
+    child = subprocess.Popen([sys.executable, "-c", LIVES, str(journal)], cwd=ROOT)
+    wait_for(lambda: place(journal, "m1").exists())
+    yield child
+    child.kill()
+    child.wait()
+
+
+def test_a_process_that_stands_still_is_silent(process, journal):
+    wait_for(lambda: silence(place(journal, "m1")) == 0.0)
+    process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: silence(place(journal, "m1")) > 0.2)
+    process.kill()
+    process.wait()
+    assert silence(place(journal, "m1")) > 0.2
+
+
+def test_one_that_goes_on_says_how_long_it_had_stood_still(process, journal):
+    wait_for(lambda: silence(place(journal, "m1")) == 0.0)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(3 * USUAL)
+    process.send_signal(signal.SIGCONT)
+    wait_for(lambda: any(stall.number > 2 * USUAL for stall in read(journal)))
+    assert {(stall.step, stall.who) for stall in read(journal)} == {(steps.STALL, "m1")}
+
+
+def test_whoever_has_not_begun_is_not_silent(tmp_path):
+    assert silence(tmp_path / "nobody") == 0.0
