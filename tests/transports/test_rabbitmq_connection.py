@@ -93,3 +93,5 @@ def test_what_is_confirmed_as_the_server_goes_is_stored(
                 pipeline.send(messages, monotonic() + 5.0)
             assert caught.value.batch.prefix() == confirmed
         serving.result()
+    with pytest.raises(TransportUnavailable, match="shutdown"):
+        connection.check()  # Whoever else uses it hears the same.

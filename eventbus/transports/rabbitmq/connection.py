@@ -10,6 +10,7 @@ import selectors
 import socket
 import ssl
 from collections import deque
+from contextlib import suppress
 from struct import Struct
 from time import monotonic
 from typing import Any
@@ -213,14 +214,10 @@ class Connection:
 
     def _method(self, method: Any) -> None:
         if isinstance(method, spec.Connection.Close):
-            error = translate(method.reply_code, method.reply_text, self.name)
             self.write_method(0, spec.Connection.CloseOk())
-            try:
-                self._send(memoryview(b"".join(self._out)))
-            except TransportUnavailable:
-                # It has not waited for that; why it went it has said.
-                raise error from None
-            raise self.fail(error)
+            with suppress(OSError):  # Perhaps it does not wait for that; why it goes it has said.
+                self._sock.send(b"".join(self._out))
+            raise self.fail(translate(method.reply_code, method.reply_text, self.name))
         if isinstance(method, spec.Connection.Blocked):
             self.blocked = str(method.reason)
         elif isinstance(method, spec.Connection.Unblocked):
