@@ -170,11 +170,19 @@ def test_what_a_killed_member_ran_must_come_back_in_time(story):
     assert story.broken(take_over=4.0) == {"I6"}
 
 
-def test_who_takes_over_and_is_killed_before_it_begins_has_an_heir_too(story):
+def inherit(story: Story, heir: str, id: str = "a") -> None:
+    story.add(steps.TAKEN, who=heir, group="g", id=id, after=5.0)
+
+
+def killed_while_it_ran(story: Story) -> None:
     story.publish("a")
     story.start("a")
     story.fault(steps.KILL, "m1")
-    story.add(steps.TAKEN, who="m2", group="g", id="a", after=5.0)
+
+
+def test_who_takes_over_and_is_killed_before_it_begins_has_an_heir_too(story):
+    killed_while_it_ran(story)
+    inherit(story, "m2")
     story.fault(steps.KILL, "m2", after=0.1)
     story.handle("a", "m3", after=5.0)
     assert story.broken(take_over=6.0) == set()
@@ -182,11 +190,9 @@ def test_who_takes_over_and_is_killed_before_it_begins_has_an_heir_too(story):
 
 
 def test_so_has_its_heir(story):
-    story.publish("a")
-    story.start("a")
-    story.fault(steps.KILL, "m1")
+    killed_while_it_ran(story)
     for heir in ("m2", "m3"):
-        story.add(steps.TAKEN, who=heir, group="g", id="a", after=5.0)
+        inherit(story, heir)
         story.fault(steps.KILL, heir, after=0.1)
     story.handle("a", "m4", after=5.0)
     assert story.broken(take_over=6.0) == set()
@@ -194,10 +200,8 @@ def test_so_has_its_heir(story):
 
 @pytest.mark.parametrize("id", ["a", "other"])
 def test_who_takes_over_and_lives_or_takes_another_is_no_excuse(story, id):
-    story.publish("a")
-    story.start("a")
-    story.fault(steps.KILL, "m1")
-    story.add(steps.TAKEN, who="m2", group="g", id=id, after=5.0)
+    killed_while_it_ran(story)
+    inherit(story, "m2", id)
     if id == "other":
         story.fault(steps.KILL, "m2")
     story.handle("a", "m3", after=5.1)
@@ -205,10 +209,8 @@ def test_who_takes_over_and_lives_or_takes_another_is_no_excuse(story, id):
 
 
 def test_nor_is_who_begins_it_late_and_is_killed_then(story):
-    story.publish("a")
-    story.start("a")
-    story.fault(steps.KILL, "m1")
-    story.add(steps.TAKEN, who="m2", group="g", id="a", after=5.0)
+    killed_while_it_ran(story)
+    inherit(story, "m2")
     story.start("a", "m2", after=5.0)
     story.fault(steps.KILL, "m2")
     story.handle("a", "m3", after=5.0)

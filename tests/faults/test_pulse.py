@@ -26,6 +26,10 @@ time.sleep(60)
 ROOT = Path(__file__).parents[2]
 
 
+def beats(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     return tmp_path / "journal"
@@ -34,7 +38,7 @@ def journal(tmp_path: Path) -> Path:
 @pytest.fixture
 def process(journal: Path):
     child = subprocess.Popen([sys.executable, "-c", LIVES, str(journal)], cwd=ROOT)
-    wait_for(lambda: place(journal, "m1").exists())
+    wait_for(lambda: any(beats(place(journal, "m1"))), what="its first beat")
     yield child
     child.kill()
     child.wait()
