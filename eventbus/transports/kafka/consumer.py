@@ -68,7 +68,6 @@ class KafkaConsumer:
         self._client: Consumer | None = None
         self._commits: Commits | None = None
         self._id = SubscriptionId("", "")
-        self._handlers: tuple[str, ...] = ()
         self._membership = Membership(options, registry, catalogue, owner, self._trouble)
         self._shares = self._membership.shares
         self._standstill = Standstill(STALLED)
@@ -114,12 +113,11 @@ class KafkaConsumer:
         self, budgets: Mapping[SubscriptionId, Budget], timeout: float
     ) -> list[tuple[SubscriptionId, list[Delivery]]]:
         budget = budgets[self._id]
-        self._handlers = budget.handlers
         self._woken = False
         deadline = monotonic() + timeout
         assert self._client is not None
         while True:
-            self._membership.follow(self._client, self._handlers)
+            self._membership.follow(self._client, budget.handlers)
             self._check()
             found = self._ready(budget)
             if not found and not self._buffer:
@@ -181,8 +179,7 @@ class KafkaConsumer:
         answered = self._commits is not None and self._commits.last(FAREWELL)
         self._commits = None
         self._membership.end()
-        classic = self._options.config.protocol == "classic"
-        if answered and classic and self._membership.empty_handed:
+        if answered and self._options.classic and self._membership.empty_handed:
             answered = farewell.leave(client, FAREWELL)
         if answered:
             farewell.close(client)

@@ -144,7 +144,7 @@ class Membership:
         It would not listen to the answer after another subscription, and ask again; the group would
         wait a session for whom the broker has named first (librdkafka 2.16).
         """
-        joins = self._topics and self._options.config.protocol == "classic"
+        joins = self._topics and self._options.classic
         late = monotonic() - self._followed_at >= NAMELESS
         return bool(joins) and not late and not client.memberid()
 

@@ -47,6 +47,11 @@ class Options:
             found["ssl.ca.location"] = config.ca
         return {**found, **config.client}
 
+    @property
+    def classic(self) -> bool:
+        """Whether groups follow the older protocol, in which brokers name the members."""
+        return self.config.protocol == "classic"
+
     def producer(self) -> dict[str, Any]:
         return {
             # As Java's clients do it, so that a key has one partition whoever publishes.
@@ -66,7 +71,7 @@ class Options:
     def consumer(self, group: str) -> dict[str, Any]:
         """For a client that joins a group."""
         found = {**self.follower(), "group.id": group}
-        if self.config.protocol == "classic":
+        if self.classic:
             return {**found, "partition.assignment.strategy": self.config.assignor}
         # Its times are the brokers' to decide.
         for name in ("session.timeout.ms", "heartbeat.interval.ms"):
