@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
@@ -172,6 +172,30 @@ def test_a_member_that_leaves_while_it_joins_keeps_nobody_waiting() -> None:
             bus.subscribe("job", received)
             bus.publish("job", moment)
             received.wait(1, timeout=4.0)
+
+
+def test_one_without_partitions_leaves_though_it_seems_that_nobody_answers(
+    admin: AdminClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that has lost them while topics were deleted and made again."""
+    with make(partitions=1) as bus, make(partitions=1) as idle:
+        received = Received(name="h")
+        bus.subscribe("job", received)
+        bus.publish("job", 1)
+        received.wait(1)
+        idle.subscribe("job", Received(name="h"))
+        wait_for(lambda: _settled(admin) == 2, what="both are members")
+
+        monkeypatch.setattr(Commits, "last", lambda self, seconds: False)
+        idle.close()
+        wait_for(lambda: _settled(admin) == 1, timeout=4.0, what="it has left")
+
+
+def _settled(admin: AdminClient) -> int:
+    """Members of the group, unless it is in the middle of a rebalance."""
+    group = names.group_of(SubscriptionId("g", "job"))
+    about = admin.describe_consumer_groups([group])[group].result(10)
+    return len(about.members) if about.state is ConsumerGroupState.STABLE else 0
 
 
 # -- topics --------------------------------------------------------------------------------------

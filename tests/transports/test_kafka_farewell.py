@@ -38,7 +38,7 @@ class Newcomer:
 
     def __init__(self, looks: int) -> None:
         self.looks = looks
-        self.leaving = False
+        self.leaving = self.closed = False
 
     def memberid(self) -> str | None:
         return "me" if not self.looks and not self.leaving else ""
@@ -49,12 +49,23 @@ class Newcomer:
     def unsubscribe(self) -> None:
         self.leaving = not self.looks
 
+    def close(self) -> None:
+        self.closed = True
+
 
 def test_a_client_that_joins_hears_its_name_before_it_leaves() -> None:
     newcomer: Any = Newcomer(3)
     assert farewell.leave(newcomer, 10.0)
     assert newcomer.leaving
     assert not farewell.leave(Newcomer(1_000_000), 0.05)  # type: ignore[arg-type]
+
+
+def test_one_without_partitions_leaves_before_it_is_closed() -> None:
+    newcomer: Any = Newcomer(3)
+    farewells = Farewells()
+    farewells.begin(newcomer, awaited=True, leaving=True)
+    farewells.wait(time.monotonic() + 10)
+    assert newcomer.leaving and newcomer.closed
 
 
 def test_a_client_whose_broker_answers_is_waited_for(client: Any) -> None:

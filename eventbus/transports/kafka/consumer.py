@@ -179,12 +179,13 @@ class KafkaConsumer:
         answered = self._commits is not None and self._commits.last(FAREWELL)
         self._commits = None
         self._membership.end()
-        if answered and self._options.classic and self._membership.empty_handed:
+        leaving = self._options.classic and self._membership.empty_handed
+        if answered and leaving:
             answered = farewell.leave(client, FAREWELL)
         if answered:
             farewell.close(client)
         else:
-            self._farewells.begin(client, awaited=not self._trouble.down)
+            self._farewells.begin(client, not self._trouble.down, leaving)
 
     # -- reading -----------------------------------------------------------------------------
 

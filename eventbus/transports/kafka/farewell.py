@@ -42,19 +42,26 @@ def close(client: Consumer) -> None:
         client.close()
 
 
+def _end(client: Consumer, leaving: bool) -> None:
+    if leaving:
+        leave(client, LONGEST)
+    close(client)
+
+
 class Farewells:
     """Threads in which clients are closed."""
 
     def __init__(self) -> None:
         self._awaited: list[Thread] = []
 
-    def begin(self, client: Consumer, awaited: bool) -> None:
+    def begin(self, client: Consumer, awaited: bool, leaving: bool = False) -> None:
         """Close a client beside everything else.
 
         Args:
             awaited: brokers answer, so that it will not take for ever.
+            leaving: it has no partitions, and has to `leave` its group first.
         """
-        thread = Thread(target=close, args=(client,), name="kafka-close", daemon=True)
+        thread = Thread(target=_end, args=(client, leaving), name="kafka-close", daemon=True)
         thread.start()
         if awaited:
             self._awaited = [one for one in self._awaited if one.is_alive()] + [thread]
