@@ -13,7 +13,10 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from eventbus import KafkaConfig
+from eventbus.transports.base import Settings
 from tests.servers import Kafka, provide
+
+SETTINGS = Settings(prefix="", lease=30.0, retention=604_800.0, publish_timeout=5.0)
 
 #: What the starting of the server leaves.
 READY = "_eventbus.ready"

@@ -12,9 +12,9 @@ from . import journal as steps
 from .checker.report import check
 from .checker.rules import Rules
 from .journal import Step, read
+from .per_handler import PLACES
 from .scenarios import LEASE, WORKERS
 from .supervisor import Supervisor
-from .test_success import PLACES
 
 
 @pytest.mark.parametrize("open_place", PLACES)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from eventbus import EventBus, KafkaConfig
-from eventbus.transports.base import Settings, SubscriptionId
+from eventbus.transports.base import SubscriptionId
 from eventbus.transports.kafka import KafkaTransport
 from tests.conformance import kafka
 from tests.conformance.target import Received, in_threads
@@ -16,7 +16,6 @@ from tests.lifecycle.scripts import start
 
 pytestmark = pytest.mark.kafka
 
-SETTINGS = Settings(prefix="", lease=30.0, retention=604_800.0, publish_timeout=5.0)
 TYPE = "user.created"
 #: Seconds until the events of a killed member are with a peer.
 TAKE_OVER = 8.0
@@ -33,7 +32,7 @@ def make() -> EventBus:
 
 
 def transport() -> KafkaTransport:
-    return KafkaTransport(KafkaConfig(brokers=kafka.brokers(), partitions=1), SETTINGS)
+    return KafkaTransport(KafkaConfig(brokers=kafka.brokers(), partitions=1), kafka.SETTINGS)
 
 
 @pytest.fixture

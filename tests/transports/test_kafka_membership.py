@@ -14,7 +14,7 @@ from eventbus.transports.kafka import membership
 from eventbus.transports.kafka.membership import Membership
 from eventbus.transports.kafka.options import Options
 from eventbus.transports.kafka.trouble import Trouble
-from tests.transports.test_kafka_trouble import SETTINGS
+from tests.conformance.kafka import SETTINGS
 
 ID = SubscriptionId("g", "job.*")
 

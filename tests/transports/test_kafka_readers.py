@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from eventbus import Event, EventBus, KafkaConfig, Reject, TransportUnavailable
-from eventbus.transports.base import Settings, SubscriptionId
+from eventbus.transports.base import SubscriptionId
 from eventbus.transports.kafka import (
     KafkaTransport,
     consumer,
@@ -28,7 +28,6 @@ from tests.conformance.target import Received, wait_for
 
 pytestmark = pytest.mark.kafka
 
-SETTINGS = Settings(prefix="", lease=30.0, retention=604_800.0, publish_timeout=5.0)
 ID = SubscriptionId("g", "user.*")
 
 
@@ -39,7 +38,7 @@ def _empty() -> None:
 
 @pytest.fixture
 def transport() -> Iterator[KafkaTransport]:
-    made = KafkaTransport(KafkaConfig(brokers=kafka.brokers(), partitions=1), SETTINGS)
+    made = KafkaTransport(KafkaConfig(brokers=kafka.brokers(), partitions=1), kafka.SETTINGS)
     yield made
     made.close()
 

@@ -22,7 +22,6 @@ from eventbus import (
     TransportError,
     TransportUnavailable,
 )
-from eventbus.transports.base import Settings
 from eventbus.transports.kafka.options import Options
 from eventbus.transports.kafka.questions import Questions
 from eventbus.transports.kafka.trouble import Trouble
@@ -32,7 +31,6 @@ from tests.servers import Kafka
 
 pytestmark = pytest.mark.kafka
 
-SETTINGS = Settings(prefix="", lease=30.0, retention=604_800.0, publish_timeout=5.0)
 PASSWORD = "p@ss/%w:rd-CANARY"
 
 
@@ -84,7 +82,7 @@ class Slow(Future):  # type: ignore[type-arg]
 
 
 def test_an_outage_that_is_over_answers_no_question() -> None:
-    questions = Questions(Options(KafkaConfig(brokers="127.0.0.1:1"), SETTINGS))
+    questions = Questions(Options(KafkaConfig(brokers="127.0.0.1:1"), kafka.SETTINGS))
     questions._client = Awakening(questions.trouble)  # type: ignore[assignment]
     assert questions.wait(Slow()) == "answer"
 
@@ -161,7 +159,7 @@ class Telling:
 
 
 def test_what_was_told_before_a_question_is_no_answer_to_it() -> None:
-    questions = Questions(Options(KafkaConfig(brokers="127.0.0.1:1"), SETTINGS))
+    questions = Questions(Options(KafkaConfig(brokers="127.0.0.1:1"), kafka.SETTINGS))
     questions._client = Telling(questions.trouble)  # type: ignore[assignment]
     question: Future[str] = Future()
     timer = threading.Timer(0.2, question.set_result, ["here I am"])

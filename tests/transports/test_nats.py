@@ -17,12 +17,10 @@ from eventbus.transports.base import Budget, Record, Settlement, SubscriptionId
 from tests.conformance.target import QUICK, Gate, Received, fail, in_threads, wait_for
 from tests.servers import Nats
 from tests.transports import nats_streams
+from tests.transports.nats_consumers import LITERAL, consumer, fetch
 from tests.transports.nats_servers import DebianNats
 
 pytestmark = pytest.mark.nats
-
-LITERAL = SubscriptionId("g", "a.b")
-BUDGET = Budget(100, 1_000_000, ("h",))
 
 
 @pytest.fixture(scope="module", params=[Nats, DebianNats])
@@ -60,16 +58,6 @@ def buses(url: str) -> Iterator[Buses]:
     made = Buses(url)
     yield made
     made.close()
-
-
-def consumer(bus: EventBus, id: SubscriptionId = LITERAL) -> Any:
-    made = bus._engine.transport.consumer(())
-    made.attach(id)
-    return made
-
-
-def fetch(consumer: Any, id: SubscriptionId = LITERAL, timeout: float = 3.0) -> list[Any]:
-    return [d for _, found in consumer.fetch({id: BUDGET}, timeout) for d in found]
 
 
 def about(url: str, stream: str = "eventbus", durable: str = "g,a=b") -> dict[str, Any]:

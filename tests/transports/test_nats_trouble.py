@@ -28,6 +28,7 @@ from tests.conformance.target import Received, wait_for
 from tests.faults.proxy import Proxy
 from tests.servers import Certificates, Nats
 from tests.transports import nats_streams
+from tests.transports.nats_consumers import consumer, fetch
 from tests.transports.nats_servers import Deaf, accounts, nkey
 
 pytestmark = pytest.mark.nats
@@ -411,8 +412,6 @@ def _noise(text: str) -> str:
 
 
 def test_a_member_that_is_killed_leaves_its_events_to_the_next(url: str) -> None:
-    from tests.transports.test_nats import consumer, fetch
-
     id = SubscriptionId("g", "a.b")
     with make(url, lease=1.0) as bus, make(url, lease=1.0) as other:
         bus._engine.transport.declare(id, "latest")
