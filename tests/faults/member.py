@@ -12,7 +12,7 @@ from threading import Event as Flag
 from threading import Thread, active_count
 
 from eventbus import Event, EventBus, RetryPolicy
-from eventbus.transports.base import Budget, Consumer, Delivery, SubscriptionId
+from eventbus.transports.base import Budget, Consumer, Delivery, Settlement, SubscriptionId
 from eventbus.wire import decode
 
 from . import journal as steps
@@ -62,6 +62,7 @@ def _run(bus: EventBus, journal: Journal, options: argparse.Namespace) -> None:
     _note_life(bus, journal, options, stop, watcher)
     watcher.start()
     pulse = Pulse(place(options.journal, options.who), journal)
+    _note_settling(bus, pulse)
     bus.run()
     pulse.stop()
     journal.note(steps.CLOSED)
@@ -93,10 +94,8 @@ def _note_life(
 
 def _note_taken(bus: EventBus, journal: Journal) -> None:
     """Note what comes from members that vanished: it may not have begun when this one does."""
-    make = bus._engine.transport.consumer
 
-    def consumer(held: Collection[Delivery]) -> Consumer:
-        made = make(held)
+    def changed(made: Consumer) -> None:
         fetch = made.fetch
 
         def fetched(
@@ -111,9 +110,36 @@ def _note_taken(bus: EventBus, journal: Journal) -> None:
             return found
 
         made.fetch = fetched  # type: ignore[method-assign]
+
+    _change_consumers(bus, changed)
+
+
+def _note_settling(bus: EventBus, pulse: Pulse) -> None:
+    """Note how long the broker takes for a settlement."""
+
+    def changed(made: Consumer) -> None:
+        settle = made.settle
+
+        def settled(settlement: Settlement) -> Collection[Delivery]:
+            with pulse.settling():
+                return settle(settlement)
+
+        made.settle = settled  # type: ignore[method-assign]
+
+    _change_consumers(bus, changed)
+
+
+def _change_consumers(bus: EventBus, change: Callable[[Consumer], None]) -> None:
+    """Those that are made from now on."""
+    transport = bus._engine.transport
+    make = transport.consumer
+
+    def consumer(held: Collection[Delivery]) -> Consumer:
+        made = make(held)
+        change(made)
         return made
 
-    bus._engine.transport.consumer = consumer  # type: ignore[method-assign]
+    transport.consumer = consumer  # type: ignore[method-assign]
 
 
 def journalled(

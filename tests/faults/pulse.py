@@ -1,14 +1,17 @@
-"""Tells when a member's process as a whole stood still, and whether it did so when it was killed.
+"""Tells when a member could settle nothing, and whether that was so when it was killed.
 
 What had been completed a moment before a kill may not have been settled yet. A process that gets no
 processor settles nothing, however long that moment is: a machine that is busy may pause one process
-and none of the others, which the probe beside the run does not notice.
+and none of the others, which the probe beside the run does not notice. Nor does one settle more
+whose broker, for the same reason, has not taken yet what it was sent before.
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
@@ -21,6 +24,8 @@ BEAT = 0.01
 #: machine has nothing else to do, a run with five kills has none to five of such stalls.
 USUAL = 0.03
 _TIME = struct.Struct("d")
+#: The last beat, and when the settlement that is on its way was begun, or 0.
+_BOTH = struct.Struct("dd")
 
 
 class Pulse:
@@ -44,6 +49,18 @@ class Pulse:
             before = now()
             _TIME.pack_into(self._page, 0, before)
 
+    @contextmanager
+    def settling(self) -> Iterator[None]:
+        """While the broker takes a settlement."""
+        begun = now()
+        _TIME.pack_into(self._page, _TIME.size, begun)
+        try:
+            yield
+        finally:
+            _TIME.pack_into(self._page, _TIME.size, 0.0)
+            if (took := now() - begun) > USUAL:
+                self._journal.note(steps.STALL, text="settling", number=took)
+
     def stop(self) -> None:
         self._stop.set()
         self._thread.join()
@@ -56,10 +73,11 @@ def place(journal: Path | str, who: str) -> Path:
 
 
 def silence(path: Path) -> float:
-    """Seconds since the last beat of a living process; 0 if it is usual, or there was none."""
+    """Seconds since the last beat of a living process, or for which its broker has been taking a
+    settlement, whichever is more; 0 if it is usual, or nothing has begun."""
     try:
-        (latest,) = _TIME.unpack(path.read_bytes()[: _TIME.size])
+        times = _BOTH.unpack(path.read_bytes()[: _BOTH.size])
     except (FileNotFoundError, struct.error):
         return 0.0
-    took = now() - latest
-    return took if latest and took > USUAL else 0.0
+    took = max(now() - begun for begun in times if begun) if any(times) else 0.0
+    return took if took > USUAL else 0.0

@@ -13,8 +13,8 @@ import pytest
 from tests.conformance.target import wait_for
 
 from . import journal as steps
-from .journal import read
-from .pulse import USUAL, place, silence
+from .journal import Journal, read
+from .pulse import USUAL, Pulse, place, silence
 
 LIVES = """
 import sys, time
@@ -60,6 +60,17 @@ def test_one_that_goes_on_says_how_long_it_had_stood_still(process, journal):
     process.send_signal(signal.SIGCONT)
     wait_for(lambda: any(stall.number > 2 * USUAL for stall in read(journal)))
     assert {(stall.step, stall.who) for stall in read(journal)} == {(steps.STALL, "m1")}
+
+
+def test_one_whose_broker_takes_its_time_is_silent(journal: Path) -> None:
+    page = place(journal, "m1")
+    pulse = Pulse(page, Journal(journal, "m1"))
+    with pulse.settling():
+        time.sleep(3 * USUAL)
+        assert silence(page) > 2 * USUAL
+    wait_for(lambda: silence(page) == 0.0)
+    pulse.stop()
+    assert [stall.text for stall in read(journal) if stall.text] == ["settling"]
 
 
 def test_whoever_has_not_begun_is_not_silent(tmp_path):
