@@ -19,6 +19,9 @@ from .errors import ServerError
 from .places import HOST, free_port
 from .process import Command, Process, wait_gone
 
+#: How servers mark what is worth reading in a log.
+COMPLAINT = re.compile(r"\b(WARN|WARNING|WRN|ERROR|ERR|FATAL|FTL|PANIC)\b|\[(warning|error)\]")
+
 
 class Server:
     """A server with a folder and a port of its own. Any program can take control of it by folder.
@@ -257,6 +260,11 @@ class Server:
         with self.log.open("rb") as log:
             log.seek(getattr(self, "_log_start", 0))
             return log.read().decode(errors="replace")
+
+    def complaints(self, number: int = 20) -> list[str]:
+        """The latest lines of errors and warnings of the latest start."""
+        text = self._log_text() if self.log.exists() else ""
+        return [line for line in text.splitlines() if COMPLAINT.search(line)][-number:]
 
     def _tail(self) -> str:
         lines = self._log_text().splitlines()[-12:] if self.log.exists() else []

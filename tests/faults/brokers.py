@@ -33,6 +33,9 @@ class Broker(Protocol):
     def wipe(self) -> None:
         """Kill it, and start it again with nothing in it."""
 
+    def complaints(self) -> list[str]:
+        """The latest errors and warnings in its log."""
+
 
 class Place(NamedTuple):
     """Where a run takes place.

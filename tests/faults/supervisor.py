@@ -120,8 +120,10 @@ class Supervisor:
         return process
 
     def stderr(self) -> str:
-        """What the processes had to complain of."""
-        texts = ((path.stem, path.read_text()) for path in sorted(self.folder.glob("*.err")))
+        """What the processes, and the broker, had to complain of."""
+        texts = [(path.stem, path.read_text()) for path in sorted(self.folder.glob("*.err"))]
+        if self.place.broker is not None:
+            texts.append(("broker", "\n".join(self.place.broker.complaints())))
         return "\n".join(f"-- {who}:\n{text}" for who, text in texts if text)
 
     @property

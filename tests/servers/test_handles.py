@@ -85,6 +85,12 @@ def test_another_program_finds_the_server_by_its_folder(running: Server) -> None
     assert not running.running
 
 
+def test_it_repeats_what_its_log_complains_of(quick: Server) -> None:
+    with quick.log.open("a") as log:
+        log.write("12:00 INFO: all is well\n12:01 ERROR: it broke\n    at its stack\n")
+    assert quick.complaints(1) == ["12:01 ERROR: it broke"]
+
+
 def test_wiping_a_stopped_server_leaves_it_stopped_and_empty(quick: Server) -> None:
     write(quick, "before_empty", "lost")
     quick.stop()
