@@ -15,7 +15,7 @@ from .places import HOST
 from .process import Command
 from .server import Server, private
 
-VERSION = "4.1.1"
+VERSION = "4.1.2"
 POM = Path(__file__).with_name("kafka-pom.xml")
 #: What the brokers of this version need at least.
 JAVA = 17
