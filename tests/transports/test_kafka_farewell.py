@@ -88,6 +88,18 @@ def test_one_whose_broker_does_not_is_left(
     assert not client.closed.is_set()
 
 
+def test_one_that_has_waited_for_long_is_not_waited_for(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(farewell, "LONGEST", 0.3)
+    farewells = Farewells()
+    farewells.begin(client, awaited=True)
+    time.sleep(farewell.LONGEST)
+    begun = time.monotonic()
+    farewells.wait(begun + 60)
+    assert time.monotonic() - begun < farewell.LONGEST
+
+
 def test_no_time_is_no_wait(client: Any) -> None:
     farewells = Farewells()
     farewells.begin(client, awaited=True)

@@ -13,7 +13,8 @@ from time import monotonic
 
 from confluent_kafka import Consumer, KafkaException
 
-#: Seconds after which it is no rebalance that is waited for, but a broker that is not there.
+#: Seconds after which it is no rebalance that a client waits for, but a broker that is not there,
+#: or that the client does not find any more (see `stranding`).
 LONGEST = 7.0
 
 
@@ -52,7 +53,8 @@ class Farewells:
     """Threads in which clients are closed."""
 
     def __init__(self) -> None:
-        self._awaited: list[Thread] = []
+        #: With when they were begun.
+        self._awaited: list[tuple[float, Thread]] = []
 
     def begin(self, client: Consumer, awaited: bool, leaving: bool = False) -> None:
         """Close a client beside everything else.
@@ -64,10 +66,10 @@ class Farewells:
         thread = Thread(target=_end, args=(client, leaving), name="kafka-close", daemon=True)
         thread.start()
         if awaited:
-            self._awaited = [one for one in self._awaited if one.is_alive()] + [thread]
+            self._awaited = [one for one in self._awaited if one[1].is_alive()]
+            self._awaited.append((monotonic(), thread))
 
     def wait(self, deadline: float) -> None:
         """Until the clients are closed whose brokers answer, or `deadline`."""
-        deadline = min(deadline, monotonic() + LONGEST)
-        for thread in self._awaited:
-            thread.join(max(0.0, deadline - monotonic()))
+        for begun, thread in self._awaited:
+            thread.join(max(0.0, min(deadline, begun + LONGEST) - monotonic()))
