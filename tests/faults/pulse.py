@@ -37,12 +37,12 @@ class Pulse:
             self._page = mmap.mmap(file.fileno(), mmap.PAGESIZE)
         self._journal = journal
         self._stop = Event()
-        _TIME.pack_into(self._page, 0, now())
-        self._thread = Thread(target=self._beat, name="pulse", daemon=True)
+        begun = now()
+        _TIME.pack_into(self._page, 0, begun)
+        self._thread = Thread(target=self._beat, args=(begun,), name="pulse", daemon=True)
         self._thread.start()
 
-    def _beat(self) -> None:
-        before = now()
+    def _beat(self, before: float) -> None:
         while not self._stop.wait(BEAT):
             if (took := now() - before) > USUAL:
                 self._journal.note(steps.STALL, number=took)

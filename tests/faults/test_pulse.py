@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -61,6 +62,16 @@ def test_one_that_goes_on_says_how_long_it_had_stood_still(process, journal):
     process.send_signal(signal.SIGCONT)
     wait_for(lambda: any(stall.number > 2 * USUAL for stall in read(journal)))
     assert {(stall.step, stall.who) for stall in read(journal)} == {(steps.STALL, "m1")}
+
+
+def test_it_is_watched_before_its_thread_has_begun(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Thread.start
+    monkeypatch.setattr(Thread, "start", lambda it: (time.sleep(3 * USUAL), start(it)))
+    pulse = Pulse(place(journal, "m1"), Journal(journal, "m1"))
+    wait_for(lambda: any(stall.number > 2 * USUAL for stall in read(journal)))
+    pulse.stop()
 
 
 def test_one_whose_broker_takes_its_time_is_silent(journal: Path) -> None:
