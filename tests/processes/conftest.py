@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.processes.journal import rows
+
 MEMBER = Path(__file__).with_name("member.py")
 
 
@@ -72,10 +74,9 @@ class Crew:
         return found
 
     def journal(self, step: str) -> list[Step]:
-        if not self._journal.exists():
-            return []
-        rows = (line.split() for line in self._journal.read_text().splitlines())
-        steps = (Step(r[0], int(r[1]), int(r[2]), float(r[3]), r[4]) for r in rows)
+        steps = (
+            Step(r[0], int(r[1]), int(r[2]), float(r[3]), r[4]) for r in rows(self._journal)
+        )
         return [one for one in steps if one.step == step]
 
     def wait(self, what: str, condition: Callable[[], bool], timeout: float = 30.0) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from eventbus import EventBus
+from tests.processes.journal import rows
 
 POISONED = Path(__file__).with_name("poisoned.py")
 EVENTS = 300
@@ -60,7 +61,7 @@ class Supervisor:
         return int(row[0])
 
     def journal(self) -> list[list[str]]:
-        return [line.split() for line in self.journal_path.read_text().splitlines()]
+        return rows(self.journal_path)
 
 
 @pytest.mark.slow
