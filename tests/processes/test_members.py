@@ -25,7 +25,7 @@ def test_a_killed_members_events_go_to_its_peers_and_none_is_lost(crew):
             if n in (4, 9, 14):
                 # An event that was with several members when they died would be a suspect.
                 crew.wait_for_handled((n - 4) * 100)
-                crew.wait_for_progress()
+                crew.wait_for_progress((n + 1) * 100)
                 crew.kill(members.pop(chance.randrange(len(members))))
                 members.append(crew.member("--seconds", "0.002"))
     crew.wait_for_handled(2000)
@@ -100,7 +100,7 @@ def test_graceful_restarts_under_load_repeat_nothing(crew):
     with EventBus(crew.url, environ={}) as bus:
         for n in range(5):
             bus.publish_many([("job.x", n * 100 + i) for i in range(100)])
-            crew.wait_for_progress()
+            crew.wait_for_progress((n + 1) * 100)
             member.send_signal(signal.SIGTERM)
             assert member.wait(timeout=30) == 0
             member = crew.member("--seconds", "0.002")
