@@ -79,5 +79,5 @@ def silence(path: Path) -> float:
         times = _BOTH.unpack(path.read_bytes()[: _BOTH.size])
     except (FileNotFoundError, struct.error):
         return 0.0
-    took = max(now() - begun for begun in times if begun) if any(times) else 0.0
+    took = max((now() - begun for begun in times if begun), default=0.0)
     return took if took > USUAL else 0.0

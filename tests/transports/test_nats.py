@@ -17,7 +17,7 @@ from eventbus.transports.base import Budget, Record, Settlement, SubscriptionId
 from tests.conformance.target import QUICK, Gate, Received, fail, in_threads, wait_for
 from tests.servers import Nats
 from tests.transports import nats_streams
-from tests.transports.nats_consumers import LITERAL, consumer, fetch
+from tests.transports.consumers import LITERAL, consumer, fetch
 from tests.transports.nats_servers import DebianNats
 
 pytestmark = pytest.mark.nats

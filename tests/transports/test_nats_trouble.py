@@ -28,7 +28,7 @@ from tests.conformance.target import Received, wait_for
 from tests.faults.proxy import Proxy
 from tests.servers import Certificates, Nats
 from tests.transports import nats_streams
-from tests.transports.nats_consumers import consumer, fetch
+from tests.transports.consumers import consumer, fetch
 from tests.transports.nats_servers import Deaf, accounts, nkey
 
 pytestmark = pytest.mark.nats

@@ -15,12 +15,11 @@ from eventbus.transports.base import Budget, Settlement, SubscriptionId
 from eventbus.transports.rabbitmq import frames, names
 from tests.conformance import rabbitmq
 from tests.conformance.target import QUICK, Received, started, wait_for
+from tests.transports.consumers import LITERAL, consumer, fetch
 
 pytestmark = pytest.mark.rabbitmq
 
-LITERAL = SubscriptionId("g", "a.b")
 QUEUE = names.queue(LITERAL)
-BUDGET = Budget(100, 1_000_000, ("h",))
 
 
 class Observer:
@@ -80,21 +79,9 @@ def buses(observer: Observer) -> Iterator[Buses]:
     made.close()
 
 
-def consumer(bus: EventBus, id: SubscriptionId = LITERAL) -> Any:
-    made = bus._engine.transport.consumer(())
-    made.attach(id)
-    return made
-
-
 def declared(bus: EventBus, id: SubscriptionId = LITERAL) -> Any:
     bus._engine.transport.declare(id, "latest")
     return consumer(bus, id)
-
-
-def fetch(
-    consumer: Any, id: SubscriptionId = LITERAL, timeout: float = 3.0, budget: Budget = BUDGET
-) -> list[Any]:
-    return [d for _, found in consumer.fetch({id: budget}, timeout) for d in found]
 
 
 def fetch_all(consumer: Any, number: int) -> list[Any]:

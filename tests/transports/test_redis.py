@@ -19,15 +19,13 @@ from eventbus import (
     PublishError,
     TopologyError,
 )
-from eventbus.transports.base import Budget, Settlement, SubscriptionId
+from eventbus.transports.base import Settlement, SubscriptionId
 from eventbus.transports.redis import keys
 from tests.conformance.target import QUICK, Received, wait_for
 from tests.servers import Redis
+from tests.transports.consumers import LITERAL, consumer, fetch
 
 pytestmark = pytest.mark.redis
-
-LITERAL = SubscriptionId("g", "a.b")
-BUDGET = Budget(100, 1_000_000, ("h",))
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +64,6 @@ def buses(server: Redis, client: Any) -> Iterator[Buses]:
     made = Buses(server.url)
     yield made
     made.close()
-
-
-def consumer(bus: EventBus, id: SubscriptionId = LITERAL) -> Any:
-    made = bus._engine.transport.consumer(())
-    made.attach(id)
-    return made
-
-
-def fetch(consumer: Any, id: SubscriptionId = LITERAL, timeout: float = 3.0) -> list[Any]:
-    return [d for _, found in consumer.fetch({id: BUDGET}, timeout) for d in found]
 
 
 # -- topology ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One consumer of a bus on NATS, without the bus's threads."""
+"""One consumer of a bus, without the bus's threads."""
 
 from __future__ import annotations
 
@@ -17,5 +17,7 @@ def consumer(bus: EventBus, id: SubscriptionId = LITERAL) -> Any:
     return made
 
 
-def fetch(consumer: Any, id: SubscriptionId = LITERAL, timeout: float = 3.0) -> list[Any]:
-    return [d for _, found in consumer.fetch({id: BUDGET}, timeout) for d in found]
+def fetch(
+    consumer: Any, id: SubscriptionId = LITERAL, timeout: float = 3.0, budget: Budget = BUDGET
+) -> list[Any]:
+    return [d for _, found in consumer.fetch({id: budget}, timeout) for d in found]
